@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an errno and libbpf's words to an error that says what to do."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterable
+
+from holdfast import sys as kernel
+from holdfast.errors import HoldfastError, LibbpfError, LoadError, PrivilegeError, VerifierError
+from holdfast.libbpf import Messages, errno_text
+from holdfast.load.verifier_log import VerifierLog
+from holdfast.terms import ProgramType
+
+__all__ = ["capabilities_to_load", "failed_call", "load_failure", "not_permitted", "program_logs"]
+
+# Kernel is_net_admin_prog_type() and is_perfmon_prog_type() (5.8; the lists grew with the types).
+_NET_ADMIN = frozenset(
+    {
+        ProgramType.SCHED_CLS, ProgramType.SCHED_ACT, ProgramType.XDP, ProgramType.LWT_IN, ProgramType.LWT_OUT,
+        ProgramType.LWT_XMIT, ProgramType.LWT_SEG6LOCAL, ProgramType.SK_SKB, ProgramType.SK_MSG,
+        ProgramType.FLOW_DISSECTOR, ProgramType.CGROUP_DEVICE, ProgramType.CGROUP_SOCK,
+        ProgramType.CGROUP_SOCK_ADDR, ProgramType.CGROUP_SOCKOPT, ProgramType.CGROUP_SYSCTL,
+        ProgramType.SOCK_OPS, ProgramType.EXT, ProgramType.NETFILTER,
+    }
+)  # fmt: skip
+_PERFMON = frozenset(
+    {
+        ProgramType.KPROBE, ProgramType.TRACEPOINT, ProgramType.PERF_EVENT, ProgramType.RAW_TRACEPOINT,
+        ProgramType.RAW_TRACEPOINT_WRITABLE, ProgramType.TRACING, ProgramType.LSM, ProgramType.STRUCT_OPS,
+        ProgramType.EXT,
+    }
+)  # fmt: skip
+
+_LOG = re.compile(r"prog '([^']*)': -- BEGIN PROG LOAD LOG --\n(.*?)-- END PROG LOAD LOG --", re.S)
+_FAILED_PROGRAM = re.compile(r"prog '([^']*)': BPF program load failed")
+# Words that follow a cause and repeat it.
+_ECHO = re.compile(
+    r"failed to load object|failed to load: |BPF program load failed|failed to load BPF skeleton|permission error while|"
+    r"failed to prepare load attributes|failed to perform CO-RE relocations|BEGIN PROG LOAD LOG"
+)
+_HINTS = {
+    errno.ENOMEM: "the memory limit of the cgroup, or on kernels before 5.11 of RLIMIT_MEMLOCK, is too low",
+    errno.E2BIG: "the program is too large or too complex for this kernel, or an option is too new for it",
+    errno.EBUSY: "another program holds that place exclusively",
+    errno.ENOSPC: "the map is full",
+}
+
+
+def capabilities_to_load(program_type: int) -> frozenset[str]:
+    """Returns the capabilities that BPF_PROG_LOAD of that type asks for since 5.8 (CAP_SYS_ADMIN replaces them all)."""
+    wanted = {"CAP_BPF"}
+    if program_type in _NET_ADMIN:
+        wanted.add("CAP_NET_ADMIN")
+    if program_type in _PERFMON:
+        wanted.add("CAP_PERFMON")
+    return frozenset(wanted)
+
+
+def program_logs(messages: Messages) -> dict[str, str]:
+    """Returns the verifier logs among libbpf's messages, by program (the last one of each)."""
+    return {found[1]: found[2] for message in messages.kept for found in _LOG.finditer(message.text)}
+
+
+def load_failure(
+    name: str,
+    number: int,
+    messages: Messages,
+    types: dict[str, int],
+    *,
+    kernel_log: str = "",
+) -> HoldfastError:
+    """Returns the error for a refused load.
+
+    ``types`` are the programs that were to be loaded; ``kernel_log`` replaces the log that libbpf could not print.
+    """
+    warnings = messages.warnings()
+    program = next((found[1] for text in reversed(warnings) if (found := _FAILED_PROGRAM.search(text))), None)
+    log = program_logs(messages).get(program or "", kernel_log)
+    if program is not None and log.strip():
+        parsed = VerifierLog.parse(log)
+        words = parsed.error or "it gave no reason"
+        where = f" (at {parsed.source})" if parsed.source else ""
+        lacking = kernel.missing(frozenset({"CAP_BPF", "CAP_PERFMON"}))
+        return VerifierError(
+            f"{name}: program {program!r}: the verifier rejected it: {words}{where} [{errno_text(number)}]",
+            errno=number,
+            log=log,
+            hint=f"it judges programs more strictly without {_listed(lacking)}" if lacking else None,
+        )
+    if number == errno.EPERM:
+        chosen = {program: types[program]} if program in types and program is not None else types
+        wanted = frozenset[str]().union(*(capabilities_to_load(kind) for kind in chosen.values()), {"CAP_BPF"})
+        what = f"{name}: loading program {program!r}" if program else f"{name}: loading"
+        return not_permitted(what, wanted)
+    causes = [text for text in warnings if not _ECHO.search(text)]
+    words = _one_line((causes or warnings or ["libbpf gave no reason"])[-1])
+    if not words.endswith(code := errno_text(number)):
+        words = f"{words} [{code}]"
+    return LoadError(f"{name}: {words}", errno=number, log=messages.text, hint=_HINTS.get(number))
+
+
+def not_permitted(what: str, wanted: Iterable[str]) -> PrivilegeError:
+    """Returns the error for an EPERM: what is missing here, or the next suspect when nothing is."""
+    lacking = kernel.missing(frozenset(wanted))
+    if lacking:
+        names = _listed(lacking)
+        how = ",".join(sorted(name.lower() for name in lacking))
+        hint = f"run as root, give the program file {how}+ep with setcap, or let a privileged process load it"
+        return PrivilegeError(f"{what} is not permitted: this process lacks {names}", hint=hint)
+    if not kernel.in_initial_user_namespace():
+        return PrivilegeError(
+            f"{what} is not permitted: in a user namespace capabilities do not count for bpf(2)",
+            hint="use a BPF token (kernel 6.9, libbpf 1.4), or let a process outside the container load it",
+        )
+    level = kernel.lockdown()
+    if level is not None and level != "none":
+        return PrivilegeError(
+            f"{what} is not permitted: the kernel is locked down ({level})",
+            hint="lockdown comes with Secure Boot or lockdown= on the kernel's command line",
+        )
+    return PrivilegeError(
+        f"{what} is not permitted, although no capability is missing",
+        hint="look for a security module, a seccomp filter (containers have one) or a locked-down kernel: dmesg may say",
+    )
+
+
+def failed_call(what: str, error: OSError, wanted: Iterable[str] = ("CAP_BPF",)) -> HoldfastError:
+    """Returns the error for a failed call that is no load (attach, pin, a map operation)."""
+    number = error.errno or 0
+    if number == errno.EPERM:
+        return not_permitted(what, wanted)
+    return LibbpfError(f"{what} failed: {errno_text(number)} ({_words(error)})", hint=_HINTS.get(number))
+
+
+def _words(error: OSError) -> str:
+    return str(error.strerror or error).rsplit(": ", 1)[-1]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
