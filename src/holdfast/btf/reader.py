@@ -24,7 +24,7 @@ _MIN_HEADER: Final = 24
 _LAYOUT_HEADER: Final = 32  # with layout_off, layout_len (kernels from 7.1 on)
 _VOID: Final = Void("")
 # (bytes after the 12-byte header, bytes per vlen element) of each kind, include/uapi/linux/btf.h
-_SIZES: Final = {
+_SIZES: Final[dict[int, tuple[int, int]]] = {
     Kind.INT: (4, 0),
     Kind.PTR: (0, 0),
     Kind.ARRAY: (12, 0),
@@ -67,7 +67,7 @@ class Btf:
         self.origin = origin
         self.base = base
         self.start_id = len(base) if base else 1  # id of the first type in this data
-        self._str_start = base.str_len if base else 0
+        self._str_start: int = base.str_len if base else 0
         self._read_header()
         self.index = index or self._walk()
         self._types: dict[int, BtfType] = {}
@@ -110,13 +110,13 @@ class Btf:
         self._type_start = header + type_off
         self._type_end = header + type_off + type_len
         self.strings = strings
-        self.str_len = self._str_start + len(strings)  # bytes, the base's included
-        self._sizes: dict[int, tuple[int, int]] = self._layout(header) if header >= _LAYOUT_HEADER else _SIZES
+        self.str_len: int = self._str_start + len(strings)  # bytes, the base's included
+        self._sizes = self._layout(header) if header >= _LAYOUT_HEADER else _SIZES
 
     def _layout(self, header: int) -> dict[int, tuple[int, int]]:
         """Sizes of kinds by the optional layout section (``struct btf_layout``), ours where it is silent."""
         off, length = struct.unpack_from(self._order + "II", self.data, _MIN_HEADER)
-        sizes: dict[int, tuple[int, int]] = dict(_SIZES)
+        sizes = dict(_SIZES)
         if length == 0:
             return sizes
         if length % 4 or header + off + length > len(self.data):
@@ -191,7 +191,10 @@ class Btf:
         """The kind's number of a type of this data or its base, without decoding it."""
         if type_id < self.start_id:
             return self.base.kind_number(type_id) if self.base and type_id else 0
-        (info,) = struct.unpack_from(self._order + "I", self.data, self.index.offsets[type_id - self.start_id] + 4)
+        if type_id >= len(self):
+            raise self._fail(0, f"type id {type_id} does not exist ({len(self)} types)")
+        at = self.index.offsets[type_id - self.start_id]
+        info: int = struct.unpack_from(self._order + "I", self.data, at + 4)[0]
         return (info >> 24) & 0x7F
 
     def own_ids(self) -> range:
