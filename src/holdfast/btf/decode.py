@@ -76,7 +76,9 @@ def decode(btf: Btf, order: str, data: bytes, at: int, name: str, info: int, siz
             return FuncProto(name, size_or_type, tuple(Param(btf.string(n), t) for n, t in pairs))
         case Kind.ENUM:
             pairs = struct.iter_unpack(order + ("Ii" if flag else "II"), data[body : body + 8 * vlen])
-            return Enum(name, size_or_type, flag, tuple(Enumerator(btf.string(n), v) for n, v in pairs), False)
+            return Enum(
+                name, size_or_type, flag, tuple(Enumerator(btf.string(n), v) for n, v in pairs), False
+            )
         case Kind.ENUM64:
             values = tuple(_enum64(btf, order, data, body, vlen, flag))
             return Enum(name, size_or_type, flag, values, True)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read ``.BTF.ext``: function info, line info and CO-RE relocations of an object.
 
-Layout: ``struct btf_ext_header`` and its records in libbpf's ``libbpf_internal.h`` and ``include/uapi/linux/bpf.h``.
-All instruction offsets are in bytes from the start of the ELF section that a record belongs to.
+Layout: ``struct btf_ext_header`` and its records in libbpf's ``libbpf_internal.h`` and
+``include/uapi/linux/bpf.h``. All instruction offsets are in bytes from the start of the ELF section that a
+record belongs to.
 """
 
 from __future__ import annotations
@@ -81,8 +82,8 @@ class LineInfo:
 class CoreRelo:
     """A CO-RE relocation of the instruction at ``insn_off`` bytes (``struct bpf_core_relo``).
 
-    ``type_id`` is the root type in the object's BTF; ``access`` is the accessor string such as "0:1:2". ``kind`` is a
-    plain number when it is newer than :class:`CoreReloKind`.
+    ``type_id`` is the root type in the object's BTF; ``access`` is the accessor string such as "0:1:2".
+    ``kind`` is a plain number when it is newer than :class:`CoreReloKind`.
     """
 
     insn_off: int
@@ -132,7 +133,9 @@ class _Reader:
         core = struct.unpack_from(self.order + "II", data, 24) if header >= 32 else (0, 0)
         result = BtfExt()
         for section, record in self.records(fields[0], fields[1], 8):
-            result.funcs.setdefault(section, []).append(FuncInfo(*struct.unpack_from(self.order + "II", record)))
+            result.funcs.setdefault(section, []).append(
+                FuncInfo(*struct.unpack_from(self.order + "II", record))
+            )
         for section, record in self.records(fields[2], fields[3], 16):
             insn_off, file_off, line_off, column = struct.unpack_from(self.order + "IIII", record)
             text = self.btf.string(line_off)
@@ -146,7 +149,9 @@ class _Reader:
         return result
 
     def records(self, offset: int, length: int, least: int) -> Iterator[tuple[str, bytes]]:
-        """(section name, record) for one of the three tables; records may be longer than we know (``least``)."""
+        """(section name, record) for one of the three tables; records may be longer than we know
+        (``least``).
+        """
         if length == 0:
             return
         at = self.header + offset

@@ -59,7 +59,9 @@ def _hash(name: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class TypeIndex:
-    """``offsets`` (bytes into the data) and ``name_offs`` by ordinal; ``by_name`` sorted ``hash << 32 | ordinal``."""
+    """``offsets`` (bytes into the data) and ``name_offs`` by ordinal; ``by_name`` sorted ``hash << 32 |
+    ordinal``.
+    """
 
     offsets: Sequence[int]
     name_offs: Sequence[int]
@@ -98,13 +100,19 @@ class TypeIndex:
 
 
 def build(
-    data: bytes, order: str, start: int, end: int, sizes: dict[int, tuple[int, int]], strings: bytes, str_start: int
+    data: bytes,
+    order: str,
+    start: int,
+    end: int,
+    sizes: dict[int, tuple[int, int]],
+    strings: bytes,
+    str_start: int,
 ) -> TypeIndex:
     """Walk the type section ``data[start:end]``.
 
-    ``sizes`` gives, per kind, the bytes after the 12-byte header and the bytes per vlen element. ``strings`` begins
-    at string offset ``str_start``; names from a base's strings are left to :class:`~holdfast.btf.reader.Btf`.
-    Raises :exc:`CutOffError`.
+    ``sizes`` gives, per kind, the bytes after the 12-byte header and the bytes per vlen element. ``strings``
+    begins at string offset ``str_start``; names from a base's strings are left to
+    :class:`~holdfast.btf.reader.Btf`. Raises :exc:`CutOffError`.
     """
     offsets, name_offs = array("I"), array("I")
     unpack = struct.Struct(order + "II").unpack_from
@@ -130,7 +138,9 @@ def _sorted_names(name_offs: array[int], strings: bytes, str_start: int) -> list
     pieces = strings.split(b"\0")
     starts = accumulate((len(piece) + 1 for piece in pieces), initial=str_start)
     hashes = dict(zip(starts, map(crc32, pieces), strict=False))
-    for piece, start in zip(pieces, accumulate((len(p) + 1 for p in pieces), initial=str_start), strict=False):
+    for piece, start in zip(
+        pieces, accumulate((len(p) + 1 for p in pieces), initial=str_start), strict=False
+    ):
         if b"___" in piece:
             hashes[start] = _hash(essential_name(piece.decode("utf-8", "surrogateescape")))
     keys = []

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read BTF: an index of where each type stands, and types decoded when they are asked for.
 
-A kernel's BTF has well over 100,000 types and a CO-RE relocation looks at a few of them, so reading is two-staged:
-one walk over the type headers fills flat arrays (:mod:`holdfast.btf.index`), and
-:meth:`Btf.type` decodes a single type and remembers it. Names are found by hash in a sorted array.
+A kernel's BTF has well over 100,000 types and a CO-RE relocation looks at a few of them, so reading is
+two-staged: one walk over the type headers fills flat arrays (:mod:`holdfast.btf.index`), and :meth:`Btf.type`
+decodes a single type and remembers it. Names are found by hash in a sorted array.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Btf:
         else:
             raise self._fail(0, f"no BTF: magic is {data[0]:02x} {data[1]:02x}")
         self._order = order
-        version, flags, header = struct.unpack_from(order + "BBI", data, 2)
+        version, _flags, header = struct.unpack_from(order + "BBI", data, 2)
         if version != 1:
             raise self._fail(2, f"BTF version {version} is not known (1 is)")
         if not _MIN_HEADER <= header <= len(data):
@@ -105,7 +105,7 @@ class Btf:
         if header + str_off + str_len > len(data):
             raise self._fail(16, "the string section lies outside the data")
         strings = data[header + str_off : header + str_off + str_len]
-        if strings and strings[-1] or (not self.base and strings[:1] != b"\0"):
+        if (strings and strings[-1]) or (not self.base and strings[:1] != b"\0"):
             raise self._fail(header + str_off, "the string section is not delimited by NUL bytes")
         self._type_start = header + type_off
         self._type_end = header + type_off + type_len
@@ -129,7 +129,13 @@ class Btf:
     def _walk(self) -> TypeIndex:
         try:
             return build(
-                self.data, self._order, self._type_start, self._type_end, self._sizes, self.strings, self._str_start
+                self.data,
+                self._order,
+                self._type_start,
+                self._type_end,
+                self._sizes,
+                self.strings,
+                self._str_start,
             )
         except UnknownKindError as error:
             problem = f"type {self.start_id + error.ordinal} is of unknown kind {error.kind}"
@@ -175,9 +181,7 @@ class Btf:
 
     def _decode(self, at: int) -> BtfType:
         name_off, info, size_or_type = struct.unpack_from(self._order + "III", self.data, at)
-        return decode.decode(
-            self, self._order, self.data, at, self.string(name_off), info, size_or_type
-        )
+        return decode.decode(self, self._order, self.data, at, self.string(name_off), info, size_or_type)
 
     def name(self, type_id: int) -> str:
         """Name of a type, "" when it has none; cheaper than decoding it."""
@@ -207,7 +211,9 @@ class Btf:
             yield type_id, self.type(type_id)
 
     def candidates(self, essential: str) -> tuple[int, ...]:
-        """Ids of this data's own types whose essential name (no ``___flavor``) is ``essential``, ascending."""
+        """Ids of this data's own types whose essential name (no ``___flavor``) is ``essential``,
+        ascending.
+        """
         try:
             return self._by_essential_name[essential]
         except KeyError:
@@ -240,7 +246,9 @@ class Btf:
         ]
 
     def find(self, name: str, *kinds: Kind) -> int | None:
-        """Id of the first type of that very name, the base's types before own ones; None when there is none."""
+        """Id of the first type of that very name, the base's types before own ones; None when there is
+        none.
+        """
         if self.base:
             found = self.base.find(name, *kinds)
             if found is not None:

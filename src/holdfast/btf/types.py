@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kinds of BTF types, as values.
 
-One class for each ``BTF_KIND_*`` of ``include/uapi/linux/btf.h``. Type ids are positions in the BTF that a type
-came from; id 0 is ``void``. Sizes are in bytes, offsets in the unit their name says.
+One class for each ``BTF_KIND_*`` of ``include/uapi/linux/btf.h``. Type ids are positions in the BTF that a
+type came from; id 0 is ``void``. Sizes are in bytes, offsets in the unit their name says.
 """
 
 from __future__ import annotations
