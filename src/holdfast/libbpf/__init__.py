@@ -7,4 +7,16 @@ from holdfast.libbpf.discover import BUNDLED, Candidate, Origin, find
 from holdfast.libbpf.library import Library, bundled_version, errno_text, library
 from holdfast.libbpf.printing import Level, Message, Messages
 
-__all__ = ["BUNDLED", "Candidate", "Level", "Library", "Message", "Messages", "Origin", "bundled_version", "errno_text", "find", "library"]
+__all__ = [
+    "BUNDLED",
+    "Candidate",
+    "Level",
+    "Library",
+    "Message",
+    "Messages",
+    "Origin",
+    "bundled_version",
+    "errno_text",
+    "find",
+    "library",
+]

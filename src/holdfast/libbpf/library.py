@@ -27,8 +27,9 @@ _BUILD_HINT = "`make setup` builds the newest one into the package, or install l
 class Library:
     """libbpf, its functions typed by :mod:`holdfast.libbpf.prototypes`.
 
-    ``version`` is (major, minor); ``origin`` and ``path`` say which file it is. Opening it for good installs a
-    print callback. Safe to call from several threads, as libbpf is; one object belongs to one thread at a time.
+    ``version`` is (major, minor); ``origin`` and ``path`` say which file it is. Opening it for good
+    installs a print callback. Safe to call from several threads, as libbpf is; one object belongs to one
+    thread at a time.
     """
 
     def __init__(self, candidate: Candidate) -> None:
@@ -43,10 +44,13 @@ class Library:
             raise LibbpfError(what, hint=_BUILD_HINT) from None
         if not hasattr(self._c, "libbpf_major_version"):  # 0.6 brought it
             raise LibbpfError(f"{candidate.name} is no libbpf, or one older than 0.6", hint=_BUILD_HINT)
-        self.version: tuple[int, int] = (self._call("libbpf_major_version"), self._call("libbpf_minor_version"))
+        self.version: tuple[int, int] = (
+            self._call("libbpf_major_version"),
+            self._call("libbpf_minor_version"),
+        )
         if self.version < OLDEST:
             raise LibbpfError(
-                f"libbpf {self.version_text} ({candidate.name}) is too old: 1.1 is the oldest that Holdfast works with",
+                f"libbpf {self.version_text} ({candidate.name}) is too old: Holdfast needs 1.1 or newer",
                 hint=_BUILD_HINT,
             )
         for name, prototype in SHIM.items():
@@ -79,7 +83,9 @@ class Library:
         return self.printer.to(messages)
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """Returns what the function returns. Raises :class:`LibbpfError` when this libbpf is too old to have it."""
+        """Returns what the function returns. Raises :class:`LibbpfError` when this libbpf is too old to
+        have it.
+        """
         if not hasattr(self._c, name):
             self.require(PROTOTYPES[name].since, f"{name}()")
         return self._call(name, *arguments)
@@ -143,7 +149,9 @@ def library() -> Library:
 
 
 def bundled_version(folder: Path) -> tuple[int, int] | None:
-    """Returns the (major, minor) that a bundled build wrote down, without opening it; None when there is none."""
+    """Returns the (major, minor) that a bundled build wrote down, without opening it; None when there is
+    none.
+    """
     try:
         found = re.search(r"^version: (\d+)\.(\d+)", (folder / "VERSION").read_text(), re.M)
     except OSError:

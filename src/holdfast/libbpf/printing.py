@@ -72,7 +72,12 @@ class Printer:
         elif os.uname().machine == "x86_64" and ctypes.sizeof(ctypes.c_void_p) == 8:
             # Remove when the oldest system libbpf in use formats its messages itself (none does in 1.8).
             self._libc = ctypes.CDLL(None)
-            self._libc.vsnprintf.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_void_p)
+            self._libc.vsnprintf.argtypes = (
+                ctypes.c_void_p,
+                ctypes.c_size_t,
+                ctypes.c_char_p,
+                ctypes.c_void_p,
+            )
             self._callback = PrintFn(self._unformatted)
             library.libbpf_set_print(self._callback)
         else:

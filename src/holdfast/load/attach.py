@@ -30,7 +30,12 @@ def attach_program(session: Session, handle: Any, program: Program) -> Link:
 def attach_struct_ops(session: Session, handle: Any, name: str) -> Link:
     """Returns the link of a struct_ops map (bpf_map__attach_struct_ops)."""
     return _attach(
-        session, "bpf_map__attach_struct_ops", handle, name, f"map {name!r}", frozenset({"CAP_BPF", "CAP_NET_ADMIN"})
+        session,
+        "bpf_map__attach_struct_ops",
+        handle,
+        name,
+        f"map {name!r}",
+        frozenset({"CAP_BPF", "CAP_NET_ADMIN"}),
     )
 
 
@@ -51,7 +56,7 @@ def _failure(what: str, error: OSError, messages: Messages, wanted: frozenset[st
     if error.errno == errno.EOPNOTSUPP and not messages.warnings():
         return LibbpfError(
             f"{what} failed: its section name does not say where to attach it",
-            hint="hand over the program's descriptor, or give the section the full form (e.g. tp/CATEGORY/NAME)",
+            hint="hand over the program's descriptor, or write the section in full (tp/CATEGORY/NAME)",
         )
     failure = failed_call(what, error, wanted)
     if messages.warnings() and isinstance(failure, LibbpfError):
@@ -62,8 +67,8 @@ def _failure(what: str, error: OSError, messages: Messages, wanted: frozenset[st
 def attach_all(target: Object, programs: Sequence[str] | None = None) -> tuple[Link, ...]:
     """Attaches the named programs (None: all), and with None every struct_ops map; returns the links.
 
-    All or none: when one fails, those before it are detached and its error is raised. Programs of struct_ops maps
-    are attached by their map.
+    All or none: when one fails, those before it are detached and its error is raised. Programs of
+    struct_ops maps are attached by their map.
     """
     links: list[Link] = []
     try:

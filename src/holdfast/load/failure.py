@@ -18,8 +18,9 @@ __all__ = ["capabilities_to_load", "failed_call", "load_failure", "not_permitted
 # Kernel is_net_admin_prog_type() and is_perfmon_prog_type() (5.8; the lists grew with the types).
 _NET_ADMIN = frozenset(
     {
-        ProgramType.SCHED_CLS, ProgramType.SCHED_ACT, ProgramType.XDP, ProgramType.LWT_IN, ProgramType.LWT_OUT,
-        ProgramType.LWT_XMIT, ProgramType.LWT_SEG6LOCAL, ProgramType.SK_SKB, ProgramType.SK_MSG,
+        ProgramType.SCHED_CLS, ProgramType.SCHED_ACT, ProgramType.XDP, ProgramType.LWT_IN,
+        ProgramType.LWT_OUT, ProgramType.LWT_XMIT,
+        ProgramType.LWT_SEG6LOCAL, ProgramType.SK_SKB, ProgramType.SK_MSG,
         ProgramType.FLOW_DISSECTOR, ProgramType.CGROUP_DEVICE, ProgramType.CGROUP_SOCK,
         ProgramType.CGROUP_SOCK_ADDR, ProgramType.CGROUP_SOCKOPT, ProgramType.CGROUP_SYSCTL,
         ProgramType.SOCK_OPS, ProgramType.EXT, ProgramType.NETFILTER,
@@ -37,7 +38,7 @@ _LOG = re.compile(r"prog '([^']*)': -- BEGIN PROG LOAD LOG --\n(.*?)-- END PROG 
 _FAILED_PROGRAM = re.compile(r"prog '([^']*)': BPF program load failed")
 # Words that follow a cause and repeat it.
 _ECHO = re.compile(
-    r"failed to load object|failed to load: |BPF program load failed|failed to load BPF skeleton|permission error while|"
+    r"failed to load object|failed to load: |BPF program load failed|permission error while|"
     r"failed to prepare load attributes|failed to perform CO-RE relocations|BEGIN PROG LOAD LOG"
 )
 _HINTS = {
@@ -49,7 +50,9 @@ _HINTS = {
 
 
 def capabilities_to_load(program_type: int) -> frozenset[str]:
-    """Returns the capabilities that BPF_PROG_LOAD of that type asks for since 5.8 (CAP_SYS_ADMIN replaces them all)."""
+    """Returns the capabilities that BPF_PROG_LOAD of that type asks for since 5.8 (CAP_SYS_ADMIN replaces
+    them all).
+    """
     wanted = {"CAP_BPF"}
     if program_type in _NET_ADMIN:
         wanted.add("CAP_NET_ADMIN")
@@ -73,7 +76,8 @@ def load_failure(
 ) -> HoldfastError:
     """Returns the error for a refused load.
 
-    ``types`` are the programs that were to be loaded; ``kernel_log`` replaces the log that libbpf could not print.
+    ``types`` are the programs that were to be loaded; ``kernel_log`` replaces the log that libbpf could not
+    print.
     """
     warnings = messages.warnings()
     program = next((found[1] for text in reversed(warnings) if (found := _FAILED_PROGRAM.search(text))), None)
@@ -91,7 +95,9 @@ def load_failure(
         )
     if number == errno.EPERM:
         chosen = {program: types[program]} if program in types and program is not None else types
-        wanted = frozenset[str]().union(*(capabilities_to_load(kind) for kind in chosen.values()), {"CAP_BPF"})
+        wanted = frozenset[str]().union(
+            *(capabilities_to_load(kind) for kind in chosen.values()), {"CAP_BPF"}
+        )
         what = f"{name}: loading program {program!r}" if program else f"{name}: loading"
         return not_permitted(what, wanted)
     causes = [text for text in warnings if not _ECHO.search(text)]
@@ -122,7 +128,7 @@ def not_permitted(what: str, wanted: Iterable[str]) -> PrivilegeError:
         )
     return PrivilegeError(
         f"{what} is not permitted, although no capability is missing",
-        hint="look for a security module, a seccomp filter (containers have one) or a locked-down kernel: dmesg may say",
+        hint="look for a security module, a seccomp filter (containers have one) or lockdown; dmesg may say",
     )
 
 

@@ -37,12 +37,16 @@ class Link:
 
     @property
     def fd(self) -> int:
-        """Returns the link's descriptor, which stays the link's. A kprobe on a kernel before 5.15 has a perf event's."""
+        """Returns the link's descriptor, which stays the link's. A kprobe on a kernel before 5.15 has a
+        perf event's.
+        """
         return int(self._session.call("bpf_link__fd", self._open()))
 
     @property
     def id(self) -> int:
-        """Returns the kernel's id of the link. Raises :class:`OSError` where the attachment is no BPF link."""
+        """Returns the kernel's id of the link. Raises :class:`OSError` where the attachment is no BPF
+        link.
+        """
         return kernel.link_info(self.fd).id
 
     def pin(self, path: str | os.PathLike[str]) -> Pins:

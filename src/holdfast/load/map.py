@@ -23,7 +23,8 @@ _KEYLESS = frozenset({MapType.QUEUE, MapType.STACK, MapType.BLOOM_FILTER})
 
 
 class Map:
-    """One map. Sizes are bytes; keys and values are bytes of exactly the map's sizes, in the machine's byte order.
+    """One map. Sizes are bytes; keys and values are bytes of exactly the map's sizes, in the machine's byte
+    order.
 
     The descriptor belongs to the :class:`Object`; :meth:`duplicate_fd` gives one that outlives it.
     """
@@ -95,7 +96,8 @@ class Map:
         return None if found is None else self._split(found)
 
     def update(self, key: bytes | int | None, value: bytes | Sequence[bytes], *, flags: int = 0) -> None:
-        """Writes a value. On a per-CPU map one value goes to every CPU, a sequence gives each possible CPU its own.
+        """Writes a value. On a per-CPU map one value goes to every CPU, a sequence gives each possible CPU
+        its own.
 
         ``key`` is None for queues, stacks and bloom filters. Raises :class:`UsageError` for wrong sizes,
         :class:`LibbpfError` when the kernel refuses (the hint says so when the map is full).
@@ -115,7 +117,9 @@ class Map:
             raise failed_call(f"map {self.name!r}: delete", error) from None
 
     def keys(self) -> Iterator[bytes]:
-        """Yields the keys, at most ``max_entries`` of them: the kernel starts over when the last one was deleted."""
+        """Yields the keys, at most ``max_entries`` of them: the kernel starts over when the last one was
+        deleted.
+        """
         key: bytes | None = None
         for _ in range(self.max_entries):
             try:
@@ -127,7 +131,9 @@ class Map:
             yield key
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yields (key, value); what vanishes meanwhile is left out. Per-CPU values: see :meth:`items_per_cpu`."""
+        """Yields (key, value); what vanishes meanwhile is left out. Per-CPU values: see
+        :meth:`items_per_cpu`.
+        """
         for key in self.keys():
             value = self.lookup(key)
             if value is not None:
@@ -197,7 +203,9 @@ class Map:
         values = [value] * kernel.possible_cpus() if isinstance(value, bytes | bytearray) else list(value)
         if len(values) != kernel.possible_cpus() or any(len(one) != self.value_size for one in values):
             cpus = kernel.possible_cpus()
-            raise UsageError(f"map {self.name!r}: a value is {cpus} times {self.value_size} bytes, or one of them")
+            raise UsageError(
+                f"map {self.name!r}: a value is {cpus} times {self.value_size} bytes, or one of them"
+            )
         stride = kernel.value_stride(self.value_size)
         return b"".join(one.ljust(stride, b"\0") for one in values)
 
@@ -207,4 +215,6 @@ class Map:
 
     def __repr__(self) -> str:
         kind = self.type.name if isinstance(self.type, MapType) else self.type
-        return f"<Map {self.name!r} {kind} {self.key_size}:{self.value_size} bytes, {self.max_entries} entries>"
+        return (
+            f"<Map {self.name!r} {kind} {self.key_size}:{self.value_size} bytes, {self.max_entries} entries>"
+        )

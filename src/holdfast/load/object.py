@@ -68,7 +68,8 @@ class Object:
         programs: Iterable[str] | None = None,
         maps: Iterable[str] | None = None,
     ) -> Pins:
-        """Pins programs and maps (None: all) side by side in ``folder``, as bpf_object__pin does; all or none.
+        """Pins programs and maps (None: all) side by side in ``folder``, as bpf_object__pin does; all or
+        none.
 
         Dots in names become underscores. Raises :class:`LibbpfError` or :class:`PrivilegeError`.
         """
@@ -76,13 +77,17 @@ class Object:
         chosen += [(n, self.map(n).fd) for n in (self.maps if maps is None else maps)]
         descriptors = dict(chosen)
         if len(descriptors) != len(chosen):
-            raise UsageError(f"{self.name}: a program and a map share a name: pin them into different folders")
+            raise UsageError(
+                f"{self.name}: a program and a map share a name: pin them into different folders"
+            )
         pins = pin_all(folder, descriptors)
         self._pins.append(pins)
         return pins
 
     def unpin(self) -> None:
-        """Removes every pin that :meth:`pin` made, and those that libbpf made for this load (``pin_root``)."""
+        """Removes every pin that :meth:`pin` made, and those that libbpf made for this load
+        (``pin_root``).
+        """
         while self._pins:
             self._pins.pop().remove()
         self._session.remove_own_pins()

@@ -56,8 +56,8 @@ class Pins:
 def pin_all(folder: str | os.PathLike[str], descriptors: Mapping[str, int]) -> Pins:
     """Pins each descriptor as ``folder/name`` and returns the pins; on any error none of them stays.
 
-    Missing folders are made (mode 0700). Raises :class:`LibbpfError` (no bpf file system there, something is in
-    the way, two names become one) or :class:`PrivilegeError`.
+    Missing folders are made (mode 0700). Raises :class:`LibbpfError` (no bpf file system there, something
+    is in the way, two names become one) or :class:`PrivilegeError`.
     """
     base, pins = Path(folder), Pins()
     try:

@@ -19,7 +19,9 @@ __all__ = ["Program"]
 
 
 class Program:
-    """One loaded program. The descriptor belongs to the :class:`Object`; :meth:`duplicate_fd` gives one that outlives it."""
+    """One loaded program. The descriptor belongs to the :class:`Object`; :meth:`duplicate_fd` gives one
+    that outlives it.
+    """
 
     __slots__ = ("_handle", "_session", "name", "section", "verifier_log")
 
@@ -63,7 +65,8 @@ class Program:
 
     @property
     def insns(self) -> bytes:
-        """Returns the instructions that libbpf handed to the kernel, 8 bytes each: relocated, subprograms appended.
+        """Returns the instructions that libbpf handed to the kernel, 8 bytes each: relocated, subprograms
+        appended.
 
         Map and BTF references carry this process's descriptors.
         """
@@ -71,7 +74,9 @@ class Program:
         return ctypes.string_at(self._session.call("bpf_program__insns", self._handle), 8 * count)
 
     def xlated_insns(self) -> bytes:
-        """Returns the instructions as the kernel holds them after verification; see :func:`prog_xlated_insns`."""
+        """Returns the instructions as the kernel holds them after verification; see
+        :func:`prog_xlated_insns`.
+        """
         return kernel.prog_xlated_insns(self.fd)
 
     def duplicate_fd(self) -> kernel.OwnedFd:
@@ -102,7 +107,8 @@ class Program:
 
         ``data`` is a frame of at least 14 bytes for skb and XDP programs, None for those that take only a
         ``context`` (e.g. ``sys.pack_skb(mark=1)``); ``data_out_size`` is the room in bytes for what it leaves
-        (default: the frame and 256 more). Raises :class:`LibbpfError` where the kernel has no test run for the type.
+        (default: the frame and 256 more). Raises :class:`LibbpfError` where the kernel has no test run for
+        the type.
         """
         from holdfast.libbpf.prototypes import TestRunOpts
 

@@ -27,8 +27,8 @@ from holdfast.terms import MapType
 
 __all__ = ["Session", "open_object"]
 
-# Where the kernel wants max_entries 0 (bpf_local_storage_map_alloc_check, bpf_struct_ops_map_alloc_check) or, for the
-# cgroup storages, ignores it: a size must not be made up for these.
+# Where the kernel wants max_entries 0 (bpf_local_storage_map_alloc_check, bpf_struct_ops_map_alloc_check)
+# or, for the cgroup storages, ignores it: a size must not be made up for these.
 _SIZELESS = frozenset(
     {
         MapType.SK_STORAGE,
@@ -40,7 +40,8 @@ _SIZELESS = frozenset(
         MapType.STRUCT_OPS,
     }
 )
-# Only where libbpf cannot hand its words over: room for a log of the verifier's largest size, paged in when written.
+# Only where libbpf cannot hand its words over: room for a log of the verifier's largest size, paged in when
+# written.
 _QUIET_LOG_SIZE = (1 << 24) - 1
 
 
@@ -63,8 +64,8 @@ class _Held:
 class Session:
     """An object that libbpf has opened: adjust it, then :meth:`load` it.
 
-    Nothing of it is in the kernel before :meth:`load`. Closing the session closes everything that came of it. One
-    session is used by one thread at a time.
+    Nothing of it is in the kernel before :meth:`load`. Closing the session closes everything that came of
+    it. One session is used by one thread at a time.
     """
 
     def __init__(
@@ -83,14 +84,15 @@ class Session:
     ) -> None:
         """Opens an object from a file or from bytes (then ``name`` is what errors call it).
 
-        ``programs``: load exactly these (None: what the sections say, ``?`` meaning no). ``skip_maps``: do not create
-        these. ``kernel_log_level`` 1 or more keeps the verifier's log of programs that load, too. ``debug`` keeps
-        libbpf's debug messages. ``pin_root``: maps declared pinned are pinned, or reused, there; None: nothing is
-        pinned. ``kconfig`` adds to the kernel's configuration (``CONFIG_X=y`` lines). ``btf``: raw BTF file that
-        replaces the kernel's for CO-RE. ``token``: bpf file system to derive a BPF token from (libbpf 1.4).
+        ``programs``: load exactly these (None: what the sections say, ``?`` meaning no). ``skip_maps``: do
+        not create these. ``kernel_log_level`` 1 or more keeps the verifier's log of programs that load,
+        too. ``debug`` keeps libbpf's debug messages. ``pin_root``: maps declared pinned are pinned, or
+        reused, there; None: nothing is pinned. ``kconfig`` adds to the kernel's configuration
+        (``CONFIG_X=y`` lines). ``btf``: raw BTF file that replaces the kernel's for CO-RE. ``token``: bpf
+        file system to derive a BPF token from (libbpf 1.4).
 
-        Raises :class:`ObjectFileError` (not readable as an object), :class:`UsageError` (no such program or map),
-        :class:`LibbpfError`.
+        Raises :class:`ObjectFileError` (not readable as an object), :class:`UsageError` (no such program or
+        map), :class:`LibbpfError`.
         """
         self.library = library()
         self.messages = Messages(Level.DEBUG if debug or kernel_log_level else Level.INFO)
@@ -138,7 +140,9 @@ class Session:
                     )
         except OSError as error:
             words = self.messages.warnings()
-            problem = f"libbpf cannot open it: {words[-1] if words else self.library.strerror(error.errno or 0)}"
+            problem = (
+                f"libbpf cannot open it: {words[-1] if words else self.library.strerror(error.errno or 0)}"
+            )
             raise ObjectFileError(self.name, problem) from None
         return int(opened)
 
@@ -153,11 +157,15 @@ class Session:
 
     @property
     def map_names(self) -> tuple[str, ...]:
-        """Returns all maps of the object; global variables as ``.rodata``, ``.data``, ``.bss``, ``.kconfig``."""
+        """Returns all maps of the object; global variables as ``.rodata``, ``.data``, ``.bss``,
+        ``.kconfig``.
+        """
         return tuple(self._maps)
 
     def initial_value(self, map_name: str) -> bytes:
-        """Returns what a map of global variables will hold, or a struct_ops map its members; empty for others."""
+        """Returns what a map of global variables will hold, or a struct_ops map its members; empty for
+        others.
+        """
         size = ctypes.c_size_t()
         start = self.call("bpf_map__initial_value", self._map(map_name), ctypes.byref(size))
         return ctypes.string_at(start, size.value) if start else b""
@@ -169,7 +177,9 @@ class Session:
         """
         size = len(self.initial_value(map_name))
         if not size or len(value) != size:
-            raise UsageError(f"{self.name}: the initial value of map {map_name!r} has {size} bytes, not {len(value)}")
+            raise UsageError(
+                f"{self.name}: the initial value of map {map_name!r} has {size} bytes, not {len(value)}"
+            )
         self._adjust("bpf_map__set_initial_value", map_name, value, len(value))
 
     def set_max_entries(self, map_name: str, entries: int) -> None:
@@ -177,11 +187,14 @@ class Session:
         self._adjust("bpf_map__set_max_entries", map_name, entries)
 
     def reuse_map(self, map_name: str, fd: int) -> None:
-        """Uses a map that exists instead of creating one; ``fd`` stays the caller's. Raises :class:`UsageError`."""
+        """Uses a map that exists instead of creating one; ``fd`` stays the caller's. Raises
+        :class:`UsageError`.
+        """
         self._adjust("bpf_map__reuse_fd", map_name, fd)
 
     def size_zero_maps(self) -> None:
-        """Gives every map that was left at 0 entries, for the application to size, one entry, as veristat does.
+        """Gives every map that was left at 0 entries, for the application to size, one entry, as veristat
+        does.
 
         Not those that the kernel wants at 0: local storages and struct_ops.
         """
@@ -200,13 +213,16 @@ class Session:
         try:
             self.check("bpf_program__set_attach_target", handle, prog_fd, function.encode())
         except OSError as error:
-            raise UsageError(f"{self.name}: program {program!r} cannot be for {function!r}: {error.strerror}") from None
+            raise UsageError(
+                f"{self.name}: program {program!r} cannot be for {function!r}: {error.strerror}"
+            ) from None
 
     def load(self) -> Object:
         """Loads the chosen programs and returns them with their maps.
 
-        Raises :class:`VerifierError` (with the verifier's log), :class:`PrivilegeError`, :class:`LoadError`. On any
-        error nothing is left in the kernel: descriptors are closed and pins made by this call are unlinked.
+        Raises :class:`VerifierError` (with the verifier's log), :class:`PrivilegeError`,
+        :class:`LoadError`. On any error nothing is left in the kernel: descriptors are closed and pins made
+        by this call are unlinked.
         """
         if self._object is not None:
             raise UsageError(f"{self.name} is loaded already")
@@ -222,7 +238,9 @@ class Session:
                     self.check("bpf_object__load", self._held.handle)
             except OSError as error:
                 log = self._quiet_log.value.decode(errors="replace") if self._quiet_log is not None else ""
-                raise load_failure(self.name, error.errno or 0, self.messages, types, kernel_log=log) from None
+                raise load_failure(
+                    self.name, error.errno or 0, self.messages, types, kernel_log=log
+                ) from None
             self._object = Object(self, self._loaded_programs(), self._created_maps())
         except BaseException:
             self.remove_own_pins()
@@ -315,7 +333,8 @@ class Session:
             if path is None:
                 continue
             if self._pin_root is None:
-                # Declared pinned, but nobody said where: a pin in /sys/fs/bpf would outlive this process unasked.
+                # Declared pinned, but nobody said where: a pin in /sys/fs/bpf would outlive this process
+                # unasked.
                 self.call("bpf_map__set_pin_path", handle, None)
             elif not Path(os.fsdecode(path)).exists():
                 absent.append(Path(os.fsdecode(path)))
@@ -354,7 +373,7 @@ class Session:
 
 
 def _identifier(name: str) -> str:
-    return "".join(c if c.isascii() and c.isalnum() or c == "_" else "_" for c in name) or "object"
+    return "".join(c if (c.isascii() and c.isalnum()) or c == "_" else "_" for c in name) or "object"
 
 
 @contextmanager
@@ -377,13 +396,14 @@ def open_object(
 ) -> Iterator[Object]:
     """Opens, adjusts and loads an object; closes it at the end of the ``with``.
 
-    ``map_sizes`` sets max_entries by map name, ``initial_values`` the global variables by map name (``.rodata``),
-    ``reuse_maps`` descriptors of maps to use instead of new ones; ``size_zero_maps`` gives maps left at 0 entries one
-    entry. The rest, and the errors, are those of :class:`Session` and :meth:`Session.load`.
+    ``map_sizes`` sets max_entries by map name, ``initial_values`` the global variables by map name
+    (``.rodata``), ``reuse_maps`` descriptors of maps to use instead of new ones; ``size_zero_maps`` gives
+    maps left at 0 entries one entry. The rest, and the errors, are those of :class:`Session` and
+    :meth:`Session.load`.
     """
     with Session(
-        source, name=name, programs=programs, skip_maps=skip_maps, kernel_log_level=kernel_log_level, debug=debug,
-        pin_root=pin_root, kconfig=kconfig, btf=btf, token=token,
+        source, name=name, programs=programs, skip_maps=skip_maps, kernel_log_level=kernel_log_level,
+        debug=debug, pin_root=pin_root, kconfig=kconfig, btf=btf, token=token,
     ) as session:  # fmt: skip
         for map_name, entries in (map_sizes or {}).items():
             session.set_max_entries(map_name, entries)

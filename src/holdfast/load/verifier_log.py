@@ -9,8 +9,11 @@ from dataclasses import dataclass
 __all__ = ["VerifierLog"]
 
 _PROCESSED = re.compile(r"^processed (\d+) insns", re.M)
-# What the verifier prints about its way (print_verifier_state, verbose_linfo, verbose_insn), not about an error.
-_NARRATION = re.compile(r"^(\d+: |; |from \d+ to \d+|\s*R\d+(_w|_r)?=|func#\d+ @|Live regs|mark_precise|propagating|live regs)")
+# What the verifier prints about its way (print_verifier_state, verbose_linfo, verbose_insn), not about an
+# error.
+_NARRATION = re.compile(
+    r"^(\d+: |; |from \d+ to \d+|\s*R\d+(_w|_r)?=|func#\d+ @|Live regs|mark_precise|propagating|live regs)"
+)
 _STATISTICS = re.compile(r"^(processed \d+ insns|verification time|stack depth|max_states_per_insn)")
 _SOURCE = re.compile(r"^; .* @ (\S+:\d+)(?::\d+)?$")  # verbose_linfo names the file since 6.10
 _INSN = re.compile(r"^(\d+): \(")

@@ -14,7 +14,8 @@ __all__ = [
     "btf_info", "link_info", "map_info", "prog_info", "prog_map_ids", "prog_xlated_insns",
 ]  # fmt: skip
 
-# Offsets in bytes of struct bpf_prog_info; fields are only ever appended (UAPI), so they hold on every kernel.
+# Offsets in bytes of struct bpf_prog_info; fields are only ever appended (UAPI), so they hold on every
+# kernel.
 _PROG_SIZE = 232
 _MAP_SIZE = 88
 _LINK_SIZE = 72
@@ -119,8 +120,8 @@ def prog_map_ids(fd: int) -> tuple[int, ...]:
 def prog_xlated_insns(fd: int) -> bytes:
     """Returns the instructions as the kernel holds them after verification, 8 bytes each.
 
-    Calls and map references carry ids instead of addresses where the kernel hides those (bpf_insn_prepare_dump).
-    Empty when this process may not see them: CAP_PERFMON or CAP_SYS_ADMIN, and
+    Calls and map references carry ids instead of addresses where the kernel hides those
+    (bpf_insn_prepare_dump). Empty when this process may not see them: CAP_PERFMON or CAP_SYS_ADMIN, and
     ``/proc/sys/net/core/bpf_jit_harden`` or ``kernel.kptr_restrict`` below the level that hides them.
     """
     size = prog_info(fd).xlated_size
@@ -162,4 +163,6 @@ def btf_info(fd: int) -> BtfInfo:
     name = buffer(64)
     raw = _info(fd, struct.pack("=QIIQII", 0, 0, 0, address(name), 64, 0)).raw
     size, number = struct.unpack_from("=II", raw, 8)
-    return BtfInfo(id=number, size=size, name=c_string(name.raw), kernel=bool(struct.unpack_from("=I", raw, 28)[0]))
+    return BtfInfo(
+        id=number, size=size, name=c_string(name.raw), kernel=bool(struct.unpack_from("=I", raw, 28)[0])
+    )

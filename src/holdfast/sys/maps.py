@@ -83,7 +83,9 @@ def map_create(
 
 def _name(name: str) -> bytes:
     # bpf_obj_name_cpy admits letters, digits, underscores and dots.
-    return "".join(c if c.isalnum() and c.isascii() or c in "_." else "_" for c in name).encode()[: OBJ_NAME_LEN - 1]
+    return "".join(c if (c.isalnum() and c.isascii()) or c in "_." else "_" for c in name).encode()[
+        : OBJ_NAME_LEN - 1
+    ]
 
 
 def _element(command: Command, fd: int, key: bytes | None, second: int, flags: int = 0) -> None:
@@ -92,7 +94,9 @@ def _element(command: Command, fd: int, key: bytes | None, second: int, flags: i
 
 
 def map_lookup(fd: int, key: bytes, window: int, *, flags: int = 0) -> bytes | None:
-    """Returns ``window`` bytes (see :func:`value_window`), or None without such a key. Raises :class:`OSError`."""
+    """Returns ``window`` bytes (see :func:`value_window`), or None without such a key. Raises
+    :class:`OSError`.
+    """
     value = buffer(window)
     try:
         _element(Command.MAP_LOOKUP_ELEM, fd, key, address(value), flags)

@@ -7,17 +7,19 @@ from enum import StrEnum
 from pathlib import Path
 
 __all__ = [
-    "Lockdown", "capabilities", "in_initial_user_namespace", "lockdown", "missing", "unprivileged_bpf_disabled",
+    "Lockdown", "capabilities", "in_initial_user_namespace", "lockdown", "missing",
+    "unprivileged_bpf_disabled",
 ]  # fmt: skip
 
 # include/uapi/linux/capability.h, by bit.
 _NAMES = (
-    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE "
-    "NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT "
-    "SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE "
-    "AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ "
-    "PERFMON BPF CHECKPOINT_RESTORE"
-).split()
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
+    "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
+    "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
+    "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL",
+    "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ",
+    "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+)  # fmt: skip
 
 
 class Lockdown(StrEnum):
@@ -61,17 +63,21 @@ def missing(wanted: frozenset[str]) -> frozenset[str]:
 
 
 def lockdown() -> Lockdown | None:
-    """Returns the lockdown level, or None where the kernel has none or /sys/kernel/security is not mounted."""
+    """Returns the lockdown level, or None where the kernel has none or /sys/kernel/security is not
+    mounted.
+    """
     try:
         text = Path("/sys/kernel/security/lockdown").read_text()
     except OSError:
         return None
     chosen = text[text.find("[") + 1 : text.find("]")]
-    return Lockdown(chosen) if chosen in Lockdown else None
+    return Lockdown(chosen) if chosen in {level.value for level in Lockdown} else None
 
 
 def unprivileged_bpf_disabled() -> int | None:
-    """Returns ``kernel.unprivileged_bpf_disabled``: 0 allowed, 1 off for good, 2 off; None where unreadable."""
+    """Returns ``kernel.unprivileged_bpf_disabled``: 0 allowed, 1 off for good, 2 off; None where
+    unreadable.
+    """
     try:
         return int(Path("/proc/sys/kernel/unprivileged_bpf_disabled").read_text())
     except (OSError, ValueError):

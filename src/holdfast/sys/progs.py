@@ -38,7 +38,7 @@ def prog_load(
     prog_type: int,
     insns: bytes,
     *,
-    license: str = "GPL",
+    licence: str = "GPL",
     name: str = "",
     expected_attach_type: int = 0,
     flags: int = 0,
@@ -57,13 +57,13 @@ def prog_load(
     ``log_level`` 1 or more fills the log, at most ``log_size`` bytes (from 6.4 on its end is kept, before its
     beginning, and ENOSPC tells that it was cut). ``attach_fd`` is a program or BTF descriptor.
     """
-    program, licence = buffer(insns), buffer(license.encode() + b"\0")
+    program, licence_text = buffer(insns), buffer(licence.encode() + b"\0")
     log = buffer(log_size) if log_level else None
     functions = buffer(func_info) if func_info else None
     numbers = buffer(struct.pack(f"={len(fd_array)}i", *fd_array)) if fd_array else None
     content = struct.pack(
         "=IIQQIIQII16sIIIIQIIQIIIIQQII",
-        prog_type, len(insns) // 8, address(program), address(licence),
+        prog_type, len(insns) // 8, address(program), address(licence_text),
         log_level, log_size if log_level else 0, address(log),
         kern_version, flags, name.encode()[: OBJ_NAME_LEN - 1],
         0, expected_attach_type, prog_btf_fd,
@@ -78,10 +78,14 @@ def prog_load(
 
 
 def btf_load(data: bytes, *, log_size: int = 0) -> OwnedFd:
-    """Returns loaded BTF. Raises :class:`OSError`, with the kernel's log as a note when ``log_size`` bytes are given."""
+    """Returns loaded BTF. Raises :class:`OSError`, with the kernel's log as a note when ``log_size`` bytes
+    are given.
+    """
     block = buffer(data)
     log = buffer(log_size) if log_size else None
-    content = struct.pack("=QQIIIIII", address(block), address(log), len(data), log_size, bool(log_size), 0, 0, 0)
+    content = struct.pack(
+        "=QQIIIIII", address(block), address(log), len(data), log_size, bool(log_size), 0, 0, 0
+    )
     try:
         return OwnedFd(bpf(Command.BTF_LOAD, content))
     except OSError as error:
@@ -90,9 +94,13 @@ def btf_load(data: bytes, *, log_size: int = 0) -> OwnedFd:
         raise
 
 
-def link_create(prog_fd: int, target: int, attach_type: int, *, flags: int = 0, detail: bytes = b"") -> OwnedFd:
+def link_create(
+    prog_fd: int, target: int, attach_type: int, *, flags: int = 0, detail: bytes = b""
+) -> OwnedFd:
     """Returns a link; ``target`` is a descriptor or an interface index, ``detail`` the union that follows."""
-    return OwnedFd(bpf(Command.LINK_CREATE, struct.pack("=IIII", prog_fd, target, attach_type, flags) + detail))
+    return OwnedFd(
+        bpf(Command.LINK_CREATE, struct.pack("=IIII", prog_fd, target, attach_type, flags) + detail)
+    )
 
 
 def prog_test_run(
@@ -105,7 +113,8 @@ def prog_test_run(
     flags: int = 0,
     cpu: int = 0,
 ) -> TestRun:
-    """Runs a program on ``data`` (for skb and XDP programs a frame of at least 14 bytes). Raises :class:`OSError`.
+    """Runs a program on ``data`` (for skb and XDP programs a frame of at least 14 bytes). Raises
+    :class:`OSError`.
 
     ``data_out_size`` is the room in bytes for what the program leaves (default: the frame and 256 more;
     0: not asked for); ``context`` is e.g. :func:`pack_skb`, and comes back as the program left it.
@@ -119,9 +128,22 @@ def prog_test_run(
     block = buffer(
         struct.pack(
             "=IIIIQQIIIIQQIII",
-            fd, 0, len(data) if data is not None else 0, room, address(source), address(target),
-            repeat, 0, size, size, address(before), address(after), flags, cpu, 0,
-        )  # fmt: skip
+            fd,
+            0,
+            len(data) if data is not None else 0,
+            room,
+            address(source),
+            address(target),
+            repeat,
+            0,
+            size,
+            size,
+            address(before),
+            address(after),
+            flags,
+            cpu,
+            0,
+        )
     )
     bpf(Command.PROG_TEST_RUN, block)
     _, value, _, told = struct.unpack_from("=IIII", block, 0)
@@ -140,7 +162,9 @@ _SKB = {
 }  # fmt: skip
 
 
-def pack_skb(*, cb: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0), tstamp: int = 0, **fields: int) -> bytes:
+def pack_skb(
+    *, cb: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0), tstamp: int = 0, **fields: int
+) -> bytes:
     """Returns a ``struct __sk_buff`` (192 bytes) with what PROG_TEST_RUN lets a caller set.
 
     mark, priority, ingress_ifindex, ifindex, wire_len, gso_segs, gso_size, cb and tstamp (ns); any other
@@ -149,7 +173,9 @@ def pack_skb(*, cb: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0), tstamp: in
     block = bytearray(192)
     for name, value in fields.items():
         if name not in _SKB:
-            raise ValueError(f"__sk_buff.{name} cannot be set for a test run; these can: {', '.join(_SKB)}, cb, tstamp")
+            raise ValueError(
+                f"__sk_buff.{name} cannot be set for a test run; these can: {', '.join(_SKB)}, cb, tstamp"
+            )
         struct.pack_into("=I", block, _SKB[name], value)
     struct.pack_into("=5I", block, 48, *cb)
     struct.pack_into("=Q", block, 152, tstamp)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from functools import cache
 
@@ -33,8 +34,8 @@ def bpf(command: Command, attributes: bytes | Buffer) -> int:
     """Returns what bpf(2) returns (a new descriptor, or 0).
 
     ``attributes`` is the part of ``union bpf_attr`` that the command uses; pass a :func:`buffer` where the
-    kernel writes back. Zero bytes past what an older kernel knows are accepted by it (bpf_check_uarg_tail_zero).
-    Raises :class:`OSError`. A descriptor is close-on-exec and the caller's.
+    kernel writes back. Zero bytes past what an older kernel knows are accepted by it
+    (bpf_check_uarg_tail_zero). Raises :class:`OSError`. A descriptor is close-on-exec and the caller's.
     """
     libc, number = _syscall()
     block = buffer(attributes) if isinstance(attributes, bytes) else attributes
@@ -44,11 +45,12 @@ def bpf(command: Command, attributes: bytes | Buffer) -> int:
         )
         if result >= 0:
             return result
-        errno = ctypes.get_errno()
-        # The verifier gives up with EAGAIN when a signal is pending (kernel c3494801cd17, 5.0); libbpf retries too.
-        if errno == 11 and command is Command.PROG_LOAD:
+        code = ctypes.get_errno()
+        # The verifier gives up with EAGAIN when a signal is pending (kernel c3494801cd17, 5.0); libbpf
+        # retries too.
+        if code == errno.EAGAIN and command is Command.PROG_LOAD:
             continue
-        raise OSError(errno, f"bpf({command.name}): {os.strerror(errno)}")
+        raise OSError(code, f"bpf({command.name}): {os.strerror(code)}")
 
 
 def buffer(content: bytes | int) -> Buffer:
