@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * From a frame to the input of its hash, by the rules of the virtio specification, section "Hash
+ * calculation for incoming packets" of the network device.
+ *
+ * A variant includes this after it has defined
+ *	struct packet, with the member `struct __sk_buff *skb`, and
+ *	packet_read(packet, offset, buffer, size): `size` bytes at `offset` from the first byte that
+ *	the program sees of the frame, in `buffer` or in place; null when they are not all there.
+ *	It must reach data outside the linear part of an skb too.
+ *
+ * What the specification leaves open is settled here, and told again in docs/rss.md:
+ *  - The packet ends where its IP length says, so padding is no TCP header. A length of 0 (jumbo
+ *    payload, aggregates of more than 64 KiB) means the rest of the frame.
+ *  - "Has a TCP header" means that the two ports are there; nothing else of it is hashed.
+ *  - A fragment (not an atomic one, RFC 6946) has no TCP or UDP header, the first included: all
+ *    fragments of a packet go to one queue. Nothing behind such a fragment header is looked at.
+ *  - Extension headers are those of IANA's registry, save the two for experiments. ESP is one,
+ *    and ends the walk.
+ *  - A routing header of type 2 counts if it is well-formed and not used up (RFC 6275, 6.4.1:
+ *    length 2, one segment left). No packet may have two, or two home address options; of those
+ *    that do, the last one counts.
+ *  - At most RSS_MAX_EXTENSIONS headers and RSS_MAX_OPTIONS options in each are looked at; a
+ *    packet with more of them has no TCP or UDP header.
+ *  - Two VLAN tags at most.
+ */
+#ifndef HOLDFAST_RSS_CLASSIFY_H
+#define HOLDFAST_RSS_CLASSIFY_H
+
+#include "toeplitz.h"
+
+#define RSS_MAX_EXTENSIONS 8
+#define RSS_MAX_OPTIONS 16
+#define RSS_MAX_TAGS 2
+
+#define ETH_HLEN 14
+#define ETH_P_IP 0x0800
+#define ETH_P_8021Q 0x8100
+#define ETH_P_IPV6 0x86DD
+#define ETH_P_8021AD 0x88A8
+
+#define IPPROTO_HOPOPTS 0
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define IPPROTO_ROUTING 43
+#define IPPROTO_FRAGMENT 44
+#define IPPROTO_ESP 50
+#define IPPROTO_AH 51
+#define IPPROTO_NONE 59
+#define IPPROTO_DSTOPTS 60
+#define IPPROTO_MH 135
+#define IPPROTO_HIP 139
+#define IPPROTO_SHIM6 140
+
+#define IPV6_TLV_PAD1 0
+#define IPV6_TLV_HAO 201 /* home address option, RFC 6275, 6.3 */
+
+/* 14 bytes and 2 of padding that nobody reads: packed, it would be compared two bytes at a time. */
+struct mac_header {
+	__u32 address[3];
+	__be16 proto;
+};
+
+struct vlan_tag {
+	__be16 tci;
+	__be16 proto;
+};
+
+struct ipv4_header {
+	__u8 version_ihl;
+	__u8 tos;
+	__be16 tot_len;
+	__be16 id;
+	__be16 frag_off;
+	__u8 ttl;
+	__u8 protocol;
+	__be16 check;
+	__be32 address[2];
+};
+
+struct ipv6_header {
+	__u8 version;
+	__u8 flow[3];
+	__be16 payload_len;
+	__u8 nexthdr;
+	__u8 hop_limit;
+	__be32 address[8];
+};
+
+struct ipv6_address {
+	__be32 word[4];
+};
+
+/* The first eight bytes, which every extension header has, as the headers that matter see them. */
+struct extension {
+	__u8 nexthdr;
+	__u8 len;
+	union {
+		struct {
+			__u8 type;
+			__u8 segments_left;
+		} routing;
+		__be16 frag_off;
+	};
+	__u8 rest[4];
+};
+
+struct ports {
+	__be32 both;
+};
+
+#define READ(packet, offset, buffer) \
+	((const typeof(buffer) *)packet_read(packet, offset, &(buffer), sizeof(buffer)))
+
+/*
+ * Give an offset the same range, 0 to 0xffff, after each round of a loop, whatever was added to it.
+ * With ranges that grow, the verifier predicts comparisons, must then tell each round's state from
+ * all others, and walks all paths of all rounds: more than its limit of a million instructions.
+ * The largest honest offset, 8 headers of 2048 bytes, is far below the mask.
+ */
+static __always_inline __u32 bounded(__u32 offset, __u32 zero)
+{
+	__u64 wide = (__u64)offset + zero;
+
+	barrier_var(wide);
+	return wide & 0xffff;
+}
+
+/*
+ * Find the network header: return its offset, and set *proto to the protocol, both by the frame's
+ * own bytes. skb->protocol and the skb's network header are what the sender said, and differ
+ * between kernels for a tag inside the frame (Linux commit dfed913e8b55 ("net/af_packet: add VLAN
+ * support for AF_PACKET SOCK_RAW GSO") (in v6.0) moved the header behind the tags).
+ *
+ * Data begins at the MAC header when a TAP runs the program, and behind it in BPF_PROG_TEST_RUN.
+ * No field that a socket filter may read tells which, so compare: the bytes at offset 0 are the
+ * MAC header or they are not. On a TAP they always are, so a crafted packet cannot confuse this.
+ */
+static __always_inline __u32 network_header(struct packet *packet, __be16 *proto)
+{
+	struct mac_header mac, seen;
+	const struct mac_header *first;
+	struct vlan_tag tag;
+	const struct vlan_tag *t;
+	__u32 offset = 0;
+
+	*proto = 0;
+	if (bpf_skb_load_bytes_relative(packet->skb, 0, &mac, ETH_HLEN, BPF_HDR_START_MAC))
+		return 0;
+	first = packet_read(packet, 0, &seen, ETH_HLEN);
+	if (first && first->address[0] == mac.address[0] && first->address[1] == mac.address[1] &&
+	    first->address[2] == mac.address[2] && first->proto == mac.proto)
+		offset = ETH_HLEN;
+	*proto = mac.proto;
+#pragma clang loop unroll(full)
+	for (int i = 0; i < RSS_MAX_TAGS; i++) {
+		if (*proto != bpf_htons(ETH_P_8021Q) && *proto != bpf_htons(ETH_P_8021AD))
+			break;
+		t = READ(packet, offset, tag);
+		if (!t) {
+			*proto = 0;
+			break;
+		}
+		*proto = t->proto;
+		offset += sizeof(tag);
+	}
+	return offset;
+}
+
+static __always_inline void classify_ipv4(struct packet *packet, __u32 l3, __u32 types, struct rss_input *in)
+{
+	struct ipv4_header buffer;
+	const struct ipv4_header *ip = READ(packet, l3, buffer);
+	struct ports ports_buffer;
+	const struct ports *ports;
+	__u32 header_len, len, l4_type = 0;
+
+	if (!ip)
+		return;
+	header_len = (ip->version_ihl & 15) * 4;
+	len = bpf_ntohs(ip->tot_len);
+	if (ip->version_ihl >> 4 != 4 || header_len < sizeof(*ip) || (len && len < sizeof(*ip)))
+		return;
+
+	if (ip->protocol == IPPROTO_TCP)
+		l4_type = RSS_HASH_TYPE_TCPv4;
+	else if (ip->protocol == IPPROTO_UDP)
+		l4_type = RSS_HASH_TYPE_UDPv4;
+	in->word[0] = ip->address[0];
+	in->word[1] = ip->address[1];
+
+	/* More fragments, or an offset; "don't fragment" is no fragment. */
+	if (types & l4_type && !(ip->frag_off & bpf_htons(0x3fff)) &&
+	    (!len || header_len + sizeof(*ports) <= len)) {
+		ports = READ(packet, l3 + header_len, ports_buffer);
+		if (ports) {
+			in->word[2] = ports->both;
+			in->words = 3;
+			return;
+		}
+	}
+	if (types & RSS_HASH_TYPE_IPv4)
+		in->words = 2;
+}
+
+static __always_inline int is_extension(__u8 nexthdr)
+{
+	switch (nexthdr) {
+	case IPPROTO_HOPOPTS:
+	case IPPROTO_ROUTING:
+	case IPPROTO_FRAGMENT:
+	case IPPROTO_ESP:
+	case IPPROTO_AH:
+	case IPPROTO_DSTOPTS:
+	case IPPROTO_MH:
+	case IPPROTO_HIP:
+	case IPPROTO_SHIM6:
+		return 1;
+	}
+	return 0;
+}
+
+/* What the walk over the extension headers finds; offsets count from the IPv6 header. */
+struct walk {
+	__u32 end; /* where the packet ends, as far as its length says */
+	__u32 source; /* the address to hash first: the home address, if there is one */
+	__u32 destination; /* the one to hash second: that of the routing header, if there is one */
+	__u32 l4; /* where the first header that is no extension begins */
+	__u32 zero; /* for bounded() */
+	__u8 nexthdr; /* of that header; IPPROTO_NONE if it cannot be reached */
+};
+
+/* Look for home addresses in the options from `at` up to `end`. */
+static __always_inline void walk_options(struct packet *packet, __u32 l3, __u32 at, __u32 end, struct walk *walk)
+{
+	struct {
+		__u8 type;
+		__u8 len;
+	} buffer;
+	struct {
+		__u8 type;
+		__u8 len;
+		__u8 address[sizeof(struct ipv6_address)]; /* an unaligned one: nothing between */
+	} whole;
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < RSS_MAX_OPTIONS; i++) {
+		const typeof(buffer) *option;
+		__u32 next;
+
+		/* One byte may be left, a Pad1: there is nothing behind it, so it need not be read. */
+		if (at + sizeof(*option) > end)
+			break;
+		option = READ(packet, l3 + at, buffer);
+		if (!option)
+			break;
+		next = at + sizeof(*option) + option->len;
+		if (option->type == IPV6_TLV_PAD1)
+			next = at + 1;
+		if (option->type == IPV6_TLV_HAO && option->len == sizeof(struct ipv6_address) && next <= end &&
+		    READ(packet, l3 + at, whole))
+			walk->source = bounded(at + sizeof(*option), walk->zero);
+		at = bounded(next, walk->zero);
+	}
+}
+
+static __always_inline void walk_extensions(struct packet *packet, __u32 l3, __u32 types, struct walk *walk)
+{
+	struct extension buffer;
+	struct {
+		struct extension header;
+		struct ipv6_address address;
+	} routing;
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < RSS_MAX_EXTENSIONS; i++) {
+		const struct extension *header;
+		__u32 at = walk->l4, end;
+		__u8 this = walk->nexthdr;
+
+		if (!is_extension(this))
+			return;
+		walk->nexthdr = IPPROTO_NONE;
+		if (this == IPPROTO_ESP || at + sizeof(buffer) > walk->end)
+			return;
+		header = READ(packet, l3 + at, buffer);
+		if (!header)
+			return;
+		end = at + (header->len + 1) * 8;
+		if (this == IPPROTO_AH)
+			end = at + (header->len + 2) * 4;
+		if (this == IPPROTO_FRAGMENT) {
+			/* More fragments, or an offset. */
+			if (header->frag_off & bpf_htons(0xfff9))
+				return;
+			end = at + sizeof(*header);
+		}
+		walk->nexthdr = header->nexthdr;
+		if (this == IPPROTO_ROUTING && header->routing.type == 2 && header->len == 2 &&
+		    header->routing.segments_left == 1 && end <= walk->end && READ(packet, l3 + at, routing))
+			walk->destination = bounded(at + sizeof(*header), walk->zero);
+		if (this == IPPROTO_DSTOPTS && types & RSS_HASH_TYPE_EX)
+			walk_options(packet, l3, at + 2, end < walk->end ? end : walk->end, walk);
+		walk->l4 = bounded(end, walk->zero);
+	}
+}
+
+static __always_inline void copy_address(struct packet *packet, __u32 offset, __be32 *to)
+{
+	struct ipv6_address buffer;
+	const struct ipv6_address *address = READ(packet, offset, buffer);
+
+	if (!address)
+		return;
+	to[0] = address->word[0];
+	to[1] = address->word[1];
+	to[2] = address->word[2];
+	to[3] = address->word[3];
+}
+
+static __always_inline void classify_ipv6(struct packet *packet, __u32 l3, const struct rss_settings *settings,
+					  struct rss_input *in)
+{
+	struct ipv6_header buffer;
+	const struct ipv6_header *ip = READ(packet, l3, buffer);
+	struct ports ports_buffer;
+	const struct ports *ports = 0;
+	struct walk walk = {
+		.source = __builtin_offsetof(struct ipv6_header, address[0]),
+		.destination = __builtin_offsetof(struct ipv6_header, address[4]),
+		.l4 = sizeof(*ip),
+		.zero = settings->zero,
+	};
+	__u32 types = settings->hash_types, len, base = 0, ex = 0;
+	int extended;
+
+	if (!ip || ip->version >> 4 != 6)
+		return;
+	len = bpf_ntohs(ip->payload_len);
+	walk.end = len ? sizeof(*ip) + len : 0x1ffff;
+	walk.nexthdr = ip->nexthdr;
+
+	extended = is_extension(walk.nexthdr);
+	if (extended)
+		walk_extensions(packet, l3, types, &walk);
+
+	if (walk.nexthdr == IPPROTO_TCP) {
+		base = RSS_HASH_TYPE_TCPv6;
+		ex = RSS_HASH_TYPE_TCP_EX;
+	} else if (walk.nexthdr == IPPROTO_UDP) {
+		base = RSS_HASH_TYPE_UDPv6;
+		ex = RSS_HASH_TYPE_UDP_EX;
+	}
+	if (!extended)
+		ex = 0;
+	if (types & (base | ex) && walk.l4 + sizeof(*ports) <= walk.end)
+		ports = READ(packet, l3 + walk.l4, ports_buffer);
+	if (ports)
+		in->word[8] = ports->both;
+
+	if ((ports && types & ex) || (extended && types & RSS_HASH_TYPE_IP_EX)) {
+		copy_address(packet, l3 + walk.source, &in->word[0]);
+		copy_address(packet, l3 + walk.destination, &in->word[4]);
+		in->words = ports && types & ex ? 9 : 8;
+		return;
+	}
+#pragma clang loop unroll(full)
+	for (int i = 0; i < 8; i++)
+		in->word[i] = ip->address[i];
+	if (ports && types & base)
+		in->words = 9;
+	else if (types & RSS_HASH_TYPE_IPv6)
+		in->words = 8;
+}
+
+#endif

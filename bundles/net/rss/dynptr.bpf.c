@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Receive-side scaling through the kfuncs bpf_dynptr_from_skb and bpf_dynptr_slice (Linux 6.4):
+ * headers are read in place where they lie in the linear part of the skb, and copied only where
+ * they do not.
+ */
+#include "rss.h"
+
+struct bpf_dynptr {
+	__u64 __opaque[2];
+} __attribute__((aligned(8)));
+
+extern int bpf_dynptr_from_skb(struct __sk_buff *skb, __u64 flags, struct bpf_dynptr *ptr) __ksym;
+/*
+ * Offset and size are u32 in some releases and u64 in others; declared u64, the registers that
+ * are passed are right for both, and libbpf holds all integers to be compatible.
+ */
+extern void *bpf_dynptr_slice(const struct bpf_dynptr *ptr, __u64 offset, void *buffer, __u64 size) __ksym;
+
+struct packet {
+	struct __sk_buff *skb;
+	struct bpf_dynptr data;
+};
+
+static __always_inline const void *packet_read(struct packet *packet, __u32 offset, void *buffer, __u32 size)
+{
+	return bpf_dynptr_slice(&packet->data, offset, buffer, size);
+}
+
+#include "steer.h"
+
+SEC("socket")
+int steer(struct __sk_buff *skb)
+{
+	struct packet packet;
+
+	packet.skb = skb;
+	if (bpf_dynptr_from_skb(skb, 0, &packet.data))
+		return 0;
+	return queue_of(&packet);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The interface of the bundle net/rss, version 1: three maps and one program.
+ *
+ * Everything here is shared with user space (through the maps' BTF, or by mapping the maps) and is
+ * a contract: a change of layout takes a new bundle version. Multi-byte members are in host order
+ * unless they are said to be bytes.
+ *
+ * Settings are double-buffered. User space fills the slot that is not active, in all three maps,
+ * and then stores its number in rss_config.active: one aligned 32-bit store, after the others (a
+ * release store when the maps are mapped). A packet reads `active` once and uses that slot alone,
+ * so it never sees half of a change. Before a slot that was active is filled again, packets that
+ * still use it must be over: membarrier(MEMBARRIER_CMD_GLOBAL) waits for them.
+ *
+ * All zero, as created, is valid: nothing is hashed and every packet goes to queue 0.
+ */
+#ifndef HOLDFAST_RSS_H
+#define HOLDFAST_RSS_H
+
+#include "bpf.h"
+
+#define RSS_SLOTS 2
+#define RSS_TABLE_LEN 512 /* most entries of an indirection table, and a power of two */
+#define RSS_INPUT_WORDS 9 /* the longest input: two IPv6 addresses and two ports, 36 bytes */
+#define RSS_KEY_BYTES 40  /* 36 bytes of input look at 36 + 4 bytes of key, never at more */
+#define RSS_KEY_ROWS 72   /* one row for each half byte of the longest input */
+
+/* hash_types: the bits of the virtio specification, VIRTIO_NET_RSS_HASH_TYPE_* */
+#define RSS_HASH_TYPE_IPv4 (1U << 0)
+#define RSS_HASH_TYPE_TCPv4 (1U << 1)
+#define RSS_HASH_TYPE_UDPv4 (1U << 2)
+#define RSS_HASH_TYPE_IPv6 (1U << 3)
+#define RSS_HASH_TYPE_TCPv6 (1U << 4)
+#define RSS_HASH_TYPE_UDPv6 (1U << 5)
+#define RSS_HASH_TYPE_IP_EX (1U << 6)
+#define RSS_HASH_TYPE_TCP_EX (1U << 7)
+#define RSS_HASH_TYPE_UDP_EX (1U << 8)
+#define RSS_HASH_TYPE_EX (RSS_HASH_TYPE_IP_EX | RSS_HASH_TYPE_TCP_EX | RSS_HASH_TYPE_UDP_EX)
+
+struct rss_settings {
+	__u32 hash_types;
+	__u16 table_mask; /* length of the indirection table, a power of two, minus one */
+	__u16 unclassified_queue; /* for packets that are not hashed */
+	__u32 flags; /* 0 */
+	/*
+	 * 0, and used: added to offsets, it is a number that the verifier cannot know, so that all
+	 * rounds of a loop look alike to it. Anything else makes the programs read wrong headers.
+	 */
+	__u32 zero;
+};
+
+struct rss_config {
+	__u32 active; /* the slot in use: 0 or 1 */
+	__u32 reserved[7]; /* 0 */
+	struct rss_settings slot[RSS_SLOTS];
+};
+
+/*
+ * A key, as bytes and as the table that makes the hash fast. row[r][v] is the XOR of the 32-bit
+ * windows of the key at bit 4 * r + b for each bit b that is set in v, the most significant bit
+ * being b = 0. The programs read row[] alone.
+ */
+struct rss_key {
+	__u8 key[RSS_KEY_BYTES];
+	__u32 row[RSS_KEY_ROWS][16];
+};
+
+struct rss_table {
+	__u16 queue[RSS_TABLE_LEN];
+};
+
+_Static_assert(sizeof(struct rss_settings) == 16, "layout is a contract");
+_Static_assert(sizeof(struct rss_config) == 64, "layout is a contract");
+_Static_assert(sizeof(struct rss_key) == 4648, "layout is a contract");
+_Static_assert(sizeof(struct rss_table) == 1024, "layout is a contract");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct rss_config);
+} rss_config SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, RSS_SLOTS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct rss_key);
+} rss_key SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, RSS_SLOTS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct rss_table);
+} rss_table SEC(".maps");
+
+#endif
