@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """BPF instructions as values (Documentation/bpf/standardization/instruction-set.rst).
 
-A stream is a tuple with one :class:`Instruction` per 8-byte slot, so that jump targets, relocations and line info
-index it directly. The wide ``lddw`` takes two slots; the second has opcode 0 and holds the upper half in ``imm``.
+A stream is a tuple with one :class:`Instruction` per 8-byte slot, so that jump targets, relocations and line
+info index it directly. The wide ``lddw`` takes two slots; the second has opcode 0 and holds the upper half in
+``imm``.
 """
 
 from __future__ import annotations
@@ -81,13 +82,16 @@ class Instruction(NamedTuple):
 
 
 def decode(data: bytes | memoryview, byteorder: str = "little") -> tuple[Instruction, ...]:
-    """Decode whole slots; a length that is no multiple of 8 is the caller's to refuse. ``byteorder`` as in sys."""
+    """Decode whole slots; a length that is no multiple of 8 is the caller's to refuse. ``byteorder`` as in
+    sys."""
     if byteorder == "little":
         return tuple(
-            Instruction(op, regs & 0x0F, regs >> 4, off, imm) for op, regs, off, imm in struct.iter_unpack("<BBhi", data)
+            Instruction(op, regs & 0x0F, regs >> 4, off, imm)
+            for op, regs, off, imm in struct.iter_unpack("<BBhi", data)
         )
     return tuple(
-        Instruction(op, regs >> 4, regs & 0x0F, off, imm) for op, regs, off, imm in struct.iter_unpack(">BBhi", data)
+        Instruction(op, regs >> 4, regs & 0x0F, off, imm)
+        for op, regs, off, imm in struct.iter_unpack(">BBhi", data)
     )
 
 

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of a register: the lattice under :mod:`holdfast.insn.live`, its arithmetic and its
+comparisons.
+
+A value is one of
+
+- an ``int``: this constant (unsigned, 64 bit);
+- a ``frozenset`` of 2 to :data:`MAX_CHOICES` ints: one of these constants;
+- :class:`Frame`: a pointer into the function's own stack frame;
+- :class:`MapAddress`: a pointer into the value of a map whose content the caller knows;
+- :attr:`Token.NON_ZERO`: a pointer that the verifier knows not to be null;
+- :attr:`Token.FRAME`: perhaps a pointer somewhere into the own frame;
+- ``None``: anything else (but no pointer into the own frame).
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Hashable
+from enum import Enum
+from typing import Final, NamedTuple, TypeAlias
+
+__all__ = [
+    "MAX_CHOICES",
+    "Frame",
+    "MapAddress",
+    "Token",
+    "Value",
+    "add_sub",
+    "choose",
+    "compare",
+    "join",
+    "sign_extend",
+    "swap",
+    "truncate",
+]
+
+MASK64: Final = 0xFFFF_FFFF_FFFF_FFFF
+MASK32: Final = 0xFFFF_FFFF
+
+MAX_CHOICES: Final = 8
+"""A register that may hold more constants than this is unknown. The verifier follows paths instead of merging
+them; sets are what makes a state variable (``mode`` is 0, 1 or 2) as precise here as there, at a bounded
+price."""
+
+
+class Token(Enum):
+    """Values that are no number."""
+
+    NON_ZERO = "non-zero"
+    FRAME = "frame"
+    UNKNOWN = "unknown"
+    """Only as an input: the immediate is decided later and cannot be known (never held in a register)."""
+
+
+class Frame(NamedTuple):
+    """``r10 + offset``; ``offset`` in bytes, negative inside the frame."""
+
+    offset: int
+
+
+class MapAddress(NamedTuple):
+    """Address of byte ``offset`` in the value of ``map`` (any hashable name that the caller likes)."""
+
+    map: Hashable
+    offset: int
+
+
+Value: TypeAlias = int | frozenset[int] | Frame | MapAddress | Token | None
+
+
+def choose(values: frozenset[int]) -> Value:
+    """The value that is one of ``values`` (not empty)."""
+    if len(values) == 1:
+        return next(iter(values))
+    return values if len(values) <= MAX_CHOICES else None
+
+
+def _choices(value: Value) -> frozenset[int] | None:
+    if type(value) is int:
+        return frozenset((value,))
+    return value if type(value) is frozenset else None
+
+
+def _may_be_frame(value: Value) -> bool:
+    return value is Token.FRAME or type(value) is Frame
+
+
+def join(a: Value, b: Value, widen: bool = False) -> Value:
+    """The least value that covers both; with ``widen`` anything that differs becomes unknown at once."""
+    if a == b and type(a) is type(b):
+        return a
+    if _may_be_frame(a) or _may_be_frame(b):
+        return Token.FRAME
+    if widen:
+        return None
+    left, right = _choices(a), _choices(b)
+    if left is not None and right is not None:
+        return choose(left | right)
+    for one, other in ((a, right), (b, left)):
+        pointer = one is Token.NON_ZERO or type(one) is MapAddress
+        if pointer and other is not None and 0 not in other:
+            return Token.NON_ZERO
+    if a is not None and b is not None and left is None and right is None:
+        return Token.NON_ZERO  # two different pointers, neither null
+    return None
+
+
+def _signed(value: int, bits: int) -> int:
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+def _divide(a: int, b: int) -> int:
+    return a // b if b else 0  # division by zero gives 0 (instruction-set.rst, "Arithmetic instructions")
+
+
+def _modulo(a: int, b: int) -> int:
+    return a % b if b else a
+
+
+_BINARY: Final[dict[int, Callable[[int, int], int]]] = {
+    0x00: operator.add,
+    0x10: operator.sub,
+    0x20: operator.mul,
+    0x30: _divide,
+    0x40: operator.or_,
+    0x50: operator.and_,
+    0x90: _modulo,
+    0xA0: operator.xor,
+}
+
+
+def _binary(op: int, a: int, b: int, bits: int, signed: bool) -> int:
+    mask = (1 << bits) - 1
+    a &= mask
+    b &= mask
+    if op == 0x60:  # LSH
+        return (a << (b & (bits - 1))) & mask
+    if op == 0x70:  # RSH
+        return a >> (b & (bits - 1))
+    if op == 0xC0:  # ARSH
+        return (_signed(a, bits) >> (b & (bits - 1))) & mask
+    if signed and op in (0x30, 0x90):  # SDIV and SMOD truncate toward zero
+        x, y = _signed(a, bits), _signed(b, bits)
+        if y == 0:
+            return 0 if op == 0x30 else a
+        quotient = abs(x) // abs(y) * (1 if (x < 0) == (y < 0) else -1)
+        return (quotient if op == 0x30 else x - quotient * y) & mask
+    return _BINARY[op](a, b) & mask
+
+
+def _submasks(mask: int) -> frozenset[int]:
+    found = {0}
+    for bit in range(mask.bit_length()):
+        if mask >> bit & 1:
+            found |= {value | 1 << bit for value in found}
+    return frozenset(found)
+
+
+def arithmetic(op: int, a: Value, b: Value, *, is64: bool, signed: bool = False) -> Value:
+    """The result of ALU operation ``op`` (upper 4 bits of the opcode, not MOV, NEG or END)."""
+    bits = 64 if is64 else 32
+    if type(a) is int and type(b) is int:
+        return _binary(op, a, b, bits, signed) if op <= 0xC0 and op not in (0x80, 0xB0) else None
+    if op > 0xC0 or op in (0x80, 0xB0):
+        return None  # no such operation
+    left, right = _choices(a), _choices(b)
+    if left is not None and right is not None:
+        return choose(frozenset(_binary(op, x, y, bits, signed) for x in left for y in right))
+    if is64 and op in (0x00, 0x10):
+        return add_sub(a, b, subtract=op == 0x10)
+    if _may_be_frame(a) or _may_be_frame(b):
+        return Token.FRAME
+    if op == 0x50 and a is None and type(b) is int:  # AND with few bits leaves few values
+        mask = b & (MASK64 if is64 else MASK32)
+        return choose(_submasks(mask)) if mask.bit_count() <= 3 else None
+    return None
+
+
+def add_sub(a: Value, b: Value, *, subtract: bool) -> Value:
+    """64-bit ``a + b`` or ``a - b`` where at least one of them is no set of constants."""
+    if type(b) is int:
+        delta = _signed(-b if subtract else b, 64)
+        if type(a) is Frame:
+            return Frame(a.offset + delta)
+        if type(a) is MapAddress:
+            return MapAddress(a.map, a.offset + delta)
+    elif type(a) is int and not subtract:
+        return add_sub(b, a, subtract=False)
+    if _may_be_frame(a) or _may_be_frame(b):
+        return Token.FRAME
+    return None
+
+
+def truncate(value: Value, bits: int) -> Value:
+    """The low ``bits`` bits, zero-extended."""
+    mask = (1 << bits) - 1
+    if type(value) is int:
+        return value & mask
+    if type(value) is frozenset:
+        return choose(frozenset(one & mask for one in value))
+    return None  # part of a pointer: a scalar, and the verifier forgets what it pointed to
+
+
+def sign_extend(value: Value, bits: int, *, to: int) -> Value:
+    """The low ``bits`` bits, sign-extended to ``to`` bits."""
+    choices = _choices(value)
+    if choices is None:
+        return None
+    mask = (1 << to) - 1
+    return choose(frozenset(_signed(one, bits) & mask for one in choices))
+
+
+def swap(value: Value, bits: int) -> Value:
+    """The low ``bits`` bits with their bytes in the opposite order."""
+    choices = _choices(value)
+    if choices is None or bits not in (16, 32, 64):
+        return None
+    mask = (1 << bits) - 1
+    return choose(
+        frozenset(int.from_bytes((one & mask).to_bytes(bits // 8, "little"), "big") for one in choices)
+    )
+
+
+_UNSIGNED: Final[dict[int, Callable[[int, int], bool]]] = {
+    0x10: operator.eq,
+    0x20: operator.gt,
+    0x30: operator.ge,
+    0x50: operator.ne,
+    0xA0: operator.lt,
+    0xB0: operator.le,
+}
+_SIGNED: Final[dict[int, Callable[[int, int], bool]]] = {
+    0x60: operator.gt,
+    0x70: operator.ge,
+    0xC0: operator.lt,
+    0xD0: operator.le,
+}
+
+
+def _holds(op: int, a: int, b: int, bits: int) -> bool | None:
+    mask = (1 << bits) - 1
+    unsigned = _UNSIGNED.get(op)
+    if unsigned is not None:
+        return unsigned(a & mask, b & mask)
+    signed = _SIGNED.get(op)
+    if signed is not None:
+        return signed(_signed(a, bits), _signed(b, bits))
+    return bool(a & b & mask) if op == 0x40 else None  # JSET
+
+
+def compare(op: int, a: Value, b: Value, *, is64: bool) -> tuple[bool, bool, Value, Value]:
+    """A conditional jump on ``a OP b``: (may be taken, may fall through, ``a`` where taken, ``a`` where not).
+
+    Follows ``is_branch_taken()`` of the kernel's verifier for constants and for pointers against 0; that the
+    operand is known better after the jump is its ``reg_set_min_max()``, here for sets and (in)equality only.
+    """
+    bits = 64 if is64 else 32
+    left, right = _choices(a), _choices(b)
+    if left is not None and right is not None:
+        taken: set[int] = set()
+        fallen: set[int] = set()
+        for x in left:
+            for y in right:
+                holds = _holds(op, x, y, bits)
+                if holds is not False:
+                    taken.add(x)
+                if holds is not True:
+                    fallen.add(x)
+        return (
+            bool(taken),
+            bool(fallen),
+            choose(frozenset(taken)) if taken else None,
+            choose(frozenset(fallen)) if fallen else None,
+        )
+    if not is64 or type(b) is not int:
+        return True, True, a, a
+    if b == 0 and op in (0x10, 0x50) and (a is Token.NON_ZERO or type(a) is MapAddress):
+        return op == 0x50, op == 0x10, a, a
+    if a is None and op == 0x10:
+        return True, True, b, a
+    if a is None and op == 0x50:
+        return True, True, a, b
+    return True, True, a, a
