@@ -38,6 +38,7 @@ __all__ = [
     "successors",
 ]
 
+_JUMPS = (Opclass.JMP, Opclass.JMP32)
 GOTOX = 0x0D  # BPF_JMP | BPF_JA | BPF_X: the target is in dst_reg
 
 JumpTables = Mapping[int, Iterable[int]]
@@ -47,7 +48,7 @@ JumpTables = Mapping[int, Iterable[int]]
 def jump_target(insns: Sequence[Instruction], slot: int) -> int | None:
     """The slot that a direct jump names (``goto``, ``gotol``, ``may_goto`` or conditional), or None."""
     op, _, _, off, imm = insns[slot]
-    if op & 0x07 not in (Opclass.JMP, Opclass.JMP32) or op == GOTOX or op & 0xF0 in (0x80, 0x90):
+    if op & 0x07 not in _JUMPS or op == GOTOX or op & 0xF0 in (0x80, 0x90):
         return None
     target = slot + 1 + (imm if op == GOTOL else off)
     return target if 0 <= target < len(insns) else None
@@ -56,7 +57,7 @@ def jump_target(insns: Sequence[Instruction], slot: int) -> int | None:
 def is_conditional(insn: Instruction) -> bool:
     """A jump with two edges: a comparison or ``may_goto``."""
     op = insn.opcode
-    if op & 0x07 not in (Opclass.JMP, Opclass.JMP32):
+    if op & 0x07 not in _JUMPS:
         return False
     return op & 0xF0 not in (0x00, 0x80, 0x90) and (op & 0xF0 != 0xE0 or op == JCOND)
 
@@ -87,7 +88,7 @@ def successors(
         return tuple(t for t in (jump_tables or {}).get(slot, ()) if 0 <= t < size)
     follow = slot + (2 if op == LD_IMM64 else 1)
     after = (follow,) if follow < len(insns) else ()
-    if op & 0x07 not in (Opclass.JMP, Opclass.JMP32):
+    if op & 0x07 not in _JUMPS:
         return after
     target = jump_target(insns, slot)
     if op in (JA, GOTOL):
@@ -184,7 +185,8 @@ class Graph:
 
     ``starts`` are the functions' first slots; ``block_end[slot]`` is the slot after the block that begins at
     ``slot`` (0 where none begins). A block ends at a jump, an exit, a bpf2bpf call, or before the next
-    leader. """
+    leader.
+    """
 
     __slots__ = ("block_end", "insns", "jump_tables", "starts")
 
@@ -200,7 +202,7 @@ class Graph:
             leader[start] = 1
         ends = bytearray(size + 1)
         for slot, (op, _, src, off, imm) in enumerate(insns):
-            if op & 0x07 not in (Opclass.JMP, Opclass.JMP32):
+            if op & 0x07 not in _JUMPS:
                 continue
             if op == EXIT:
                 ends[slot] = 1

@@ -170,7 +170,9 @@ class _Walk:
         while pc < end:
             op, dst, src, off, imm = insns[pc]
             kind = op & 0x07
-            if kind == 7 or kind == 4:  # ALU64, ALU
+            if op == 0xBF and off == 0:  # the most frequent of all: move a register
+                regs[dst] = regs[src]
+            elif kind == 7 or kind == 4:  # ALU64, ALU
                 self._alu(op, dst, src, off, known.get(pc, imm), regs)
             elif kind == 1:  # LDX
                 regs[dst] = self._load(pc, op, regs[src], off, stack)

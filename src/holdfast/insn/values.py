@@ -88,7 +88,13 @@ def _may_be_frame(value: Value) -> bool:
 
 def join(a: Value, b: Value, widen: bool = False) -> Value:
     """The least value that covers both; with ``widen`` anything that differs becomes unknown at once."""
-    if a == b and type(a) is type(b):
+    if type(a) is int and type(b) is int:
+        if a == b:
+            return a
+        return None if widen else frozenset((a, b))
+    if a is None and type(b) is not Frame and b is not Token.FRAME:
+        return None
+    if a == b:
         return a
     if _may_be_frame(a) or _may_be_frame(b):
         return Token.FRAME
@@ -161,10 +167,13 @@ def _submasks(mask: int) -> frozenset[int]:
 def arithmetic(op: int, a: Value, b: Value, *, is64: bool, signed: bool = False) -> Value:
     """The result of ALU operation ``op`` (upper 4 bits of the opcode, not MOV, NEG or END)."""
     bits = 64 if is64 else 32
-    if type(a) is int and type(b) is int:
-        return _binary(op, a, b, bits, signed) if op <= 0xC0 and op not in (0x80, 0xB0) else None
-    if op > 0xC0 or op in (0x80, 0xB0):
+    if op > 0xC0 or op == 0x80 or op == 0xB0:
         return None  # no such operation
+    if type(b) is int:
+        if type(a) is int:
+            return _binary(op, a, b, bits, signed)
+        if a is None and op != 0x50:
+            return None
     left, right = _choices(a), _choices(b)
     if left is not None and right is not None:
         return choose(frozenset(_binary(op, x, y, bits, signed) for x in left for y in right))
