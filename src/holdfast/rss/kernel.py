@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Steering in the kernel: the maps of a loaded bundle net/rss, kept in step with settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from holdfast.errors import UsageError
+from holdfast.rss.config import SLOTS, RssConfig, pack_active
+from holdfast.rss.grace import wait_for_readers
+from holdfast.rss.terms import HashType
+from holdfast.rss.toeplitz import KEY_BYTES
+
+__all__ = ["ElementMap", "KernelSteering"]
+
+
+class ElementMap(Protocol):
+    """What is needed of a map: :class:`holdfast.load.Map` has it, as has a mapping of one's own."""
+
+    def update(self, key: int, value: bytes, /) -> object:
+        """Writes an element."""
+
+
+class KernelSteering:
+    """Writes settings into the maps; the program's packets see all of a change or nothing of it.
+
+    Neither the program's descriptor nor the maps are owned: whoever loaded them keeps them open. It must
+    be the only writer of these maps. Without settings nothing is hashed and every frame goes to queue 0.
+    """
+
+    def __init__(self, map_of: Callable[[str], ElementMap], program_fd: int) -> None:
+        """``map_of`` gives a map by its name: pass ``outcome.map`` or ``object.map``."""
+        self.program_fd = program_fd
+        self._maps = {name: map_of(name) for name in ("rss_config", "rss_key", "rss_table")}
+        self._active = 0
+        self._settings = [RssConfig(bytes(KEY_BYTES), HashType.NONE).pack_settings()] * SLOTS
+        self._reused = False
+        self._config: RssConfig | None = None
+
+    @property
+    def config(self) -> RssConfig:
+        """Returns the settings in use. Raises :class:`~holdfast.errors.UsageError` before there are any."""
+        if self._config is None:
+            raise UsageError("RSS has no settings yet", hint="call configure() first")
+        return self._config
+
+    def configure(self, config: RssConfig) -> None:
+        """Takes new settings, all at once: in force for every packet that comes after the return."""
+        if self._reused:
+            # The slot to fill was in use until the last change.
+            wait_for_readers()
+        slot = 1 - self._active
+        self._maps["rss_key"].update(slot, config.pack_key())
+        self._maps["rss_table"].update(slot, config.pack_table())
+        self._settings[slot] = config.pack_settings()
+        # Twice, because the kernel copies a value from its start on: `active` comes first in it, and
+        # must name the new slot only when all of that is there.
+        self._maps["rss_config"].update(0, pack_active(self._active, self._settings))
+        self._maps["rss_config"].update(0, pack_active(slot, self._settings))
+        self._active, self._reused, self._config = slot, True, config
+
+    def set_key(self, key: bytes) -> None:
+        """Changes the key (40 bytes or more); raises :class:`~holdfast.errors.UsageError`."""
+        self.configure(replace(self.config, key=key))
+
+    def set_types(self, types: HashType) -> None:
+        """Changes which types of packets are hashed."""
+        self.configure(replace(self.config, types=types))
+
+    def set_table(self, table: Sequence[int], *, unclassified: int | None = None) -> None:
+        """Changes the indirection table, and the queue for the rest if one is given."""
+        rest = self.config.unclassified if unclassified is None else unclassified
+        self.configure(replace(self.config, table=tuple(table), unclassified=rest))
