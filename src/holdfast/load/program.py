@@ -105,7 +105,8 @@ class Program:
     ) -> kernel.TestRun:
         """Runs the program without attaching it (bpf_prog_test_run_opts) and returns what came out.
 
-        ``data`` is a frame of at least 14 bytes for skb and XDP programs, None for those that take only a
+        ``data`` is a frame of at least 14 bytes for skb and XDP programs (all skb types but SCHED_CLS and
+        SCHED_ACT then see it from layer 3 on: bpf_prog_test_run_skb), None for those that take only a
         ``context`` (e.g. ``sys.pack_skb(mark=1)``); ``data_out_size`` is the room in bytes for what it leaves
         (default: the frame and 256 more). Raises :class:`LibbpfError` where the kernel has no test run for
         the type.

@@ -352,7 +352,8 @@ class Session:
     def _created_maps(self) -> dict[str, Map]:
         created = {}
         for name, handle in self._maps.items():
-            if self.call("bpf_map__fd", handle) < 0:
+            # A skipped map has a descriptor too since libbpf 1.5: a placeholder that is no map.
+            if self.call("bpf_map__fd", handle) < 0 or not self.call("bpf_map__autocreate", handle):
                 continue
             attach: Callable[[], Link] | None = None
             if self.call("bpf_map__type", handle) == MapType.STRUCT_OPS:

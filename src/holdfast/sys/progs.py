@@ -116,6 +116,8 @@ def prog_test_run(
     """Runs a program on ``data`` (for skb and XDP programs a frame of at least 14 bytes). Raises
     :class:`OSError`.
 
+    Of the skb types only SCHED_CLS and SCHED_ACT see the Ethernet header, the others begin at layer 3, and it
+    comes back as zeros (bpf_prog_test_run_skb). A SOCKET_FILTER on a real TAP or packet socket does see it.
     ``data_out_size`` is the room in bytes for what the program leaves (default: the frame and 256 more;
     0: not asked for); ``context`` is e.g. :func:`pack_skb`, and comes back as the program left it.
     """
