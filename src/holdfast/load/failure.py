@@ -82,13 +82,15 @@ def load_failure(
     warnings = messages.warnings()
     program = next((found[1] for text in reversed(warnings) if (found := _FAILED_PROGRAM.search(text))), None)
     log = program_logs(messages).get(program or "", kernel_log)
-    if program is not None and log.strip():
-        parsed = VerifierLog.parse(log)
+    parsed = VerifierLog.parse(log)
+    # A silent libbpf names no program, and the log may be that of BTF, which counts no instructions.
+    if (program is not None and log.strip()) or parsed.processed_insns is not None:
+        who = f"program {program!r}" if program is not None else " or ".join(map(repr, types))
         words = parsed.error or "it gave no reason"
         where = f" (at {parsed.source})" if parsed.source else ""
         lacking = kernel.missing(frozenset({"CAP_BPF", "CAP_PERFMON"}))
         return VerifierError(
-            f"{name}: program {program!r}: the verifier rejected it: {words}{where} [{errno_text(number)}]",
+            f"{name}: {who}: the verifier rejected it: {words}{where} [{errno_text(number)}]",
             errno=number,
             log=log,
             hint=f"it judges programs more strictly without {_listed(lacking)}" if lacking else None,

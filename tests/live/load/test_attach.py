@@ -12,6 +12,7 @@ from tests.live.load.objects import gone
 from holdfast import load
 from holdfast import sys as kernel
 from holdfast.errors import LibbpfError, UsageError
+from holdfast.libbpf import library
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("live", "leaves_nothing")]
 
@@ -78,6 +79,8 @@ def test_attach_is_all_or_none(compiled: Compiled) -> None:
 
 
 def test_struct_ops_are_attached_by_their_map(compiled: Compiled) -> None:
+    if library().version < (1, 2):
+        pytest.skip(f"{library()} does not know .struct_ops.link")
     available = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
     with load.open_object(compiled["struct_ops"]) as obj:
         assert len(obj.programs) == 3

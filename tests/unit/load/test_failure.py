@@ -113,3 +113,13 @@ def test_failed_call_keeps_the_errno_and_hints() -> None:
     assert isinstance(error, LibbpfError)
     assert str(error) == "map 'm': update failed: E2BIG (Argument list too long)"
     assert error.hint
+
+
+@pytest.mark.usefixtures("privileged")
+def test_a_silent_libbpf_still_gives_the_verifiers_words() -> None:
+    types = {"steer": ProgramType.SCHED_CLS}
+    error = failure.load_failure("x.o", errno.EACCES, said(), types, kernel_log=LOG)
+    assert isinstance(error, VerifierError)
+    assert "'steer'" in str(error)
+    btf = failure.load_failure("x.o", errno.EINVAL, said(), types, kernel_log="magic: 0xeb9f\nInvalid name\n")
+    assert type(btf) is LoadError
