@@ -48,7 +48,8 @@ class RssConfig:
         object.__setattr__(self, "table", tuple(self.table))
         if not KEY_BYTES <= len(self.key) <= 255:
             raise UsageError(f"RSS key has {len(self.key)} bytes", hint="give 40 to 255 bytes")
-        if self.types & ~ALL_TYPES:
+        # As numbers: the complement of a flag keeps only the bits that have names.
+        if int(self.types) & ~int(ALL_TYPES):
             raise UsageError(
                 f"RSS hash types 0x{self.types:x} name types that are not known", hint="use bits 0 to 8"
             )
