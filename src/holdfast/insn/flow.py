@@ -63,12 +63,14 @@ def is_conditional(insn: Instruction) -> bool:
 
 
 def callee(insns: Sequence[Instruction], slot: int) -> int | None:
-    """First slot of the function that this bpf2bpf call enters or this ``PSEUDO_FUNC`` load names, or
-    None."""
+    """First slot of the function that this bpf2bpf call enters or ``PSEUDO_FUNC`` load names, or None.
+
+    An offset of -1 means the instruction itself: what compilers leave where a relocation is still to come.
+    """
     op, _, src, _, imm = insns[slot]
     if (op == CALL and src == PSEUDO_CALL) or (op == LD_IMM64 and src == PSEUDO_FUNC):
         target = slot + 1 + imm
-        return target if 0 <= target < len(insns) else None
+        return target if 0 <= target < len(insns) and imm != -1 else None
     return None
 
 
@@ -102,7 +104,7 @@ def function_starts(insns: Sequence[Instruction]) -> tuple[int, ...]:
     for slot, (op, _, src, _, imm) in enumerate(insns):
         if (op == CALL and src == PSEUDO_CALL) or (op == LD_IMM64 and src == PSEUDO_FUNC):
             target = slot + 1 + imm
-            if 0 <= target < len(insns):
+            if 0 <= target < len(insns) and imm != -1:
                 starts.add(target)
     return tuple(sorted(starts))
 

@@ -193,7 +193,7 @@ class _Walk:
             elif kind == 0:  # LD
                 if op == LD_IMM64:
                     regs[dst] = self._wide(pc, src, imm)
-                    if src == PSEUDO_FUNC and 0 <= pc + 1 + imm < len(insns):
+                    if src == PSEUDO_FUNC and imm != -1:
                         self.enter(pc + 1 + imm, _unknown_registers())
                     pc += 2
                     continue
@@ -306,7 +306,7 @@ class _Walk:
 
     def _call(self, pc: int, target: int, regs: list[Value], stack: _Stack) -> None:
         after = pc + 1
-        known = 0 <= target < len(self.graph.insns)
+        known = 0 <= target < len(self.graph.insns) and target != pc  # itself: still to be relocated
         if known and target in self.static:
             inside = _unknown_registers()
             for number in range(1, 6):

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Printed instructions against the running kernel's own: small programs with every opcode, and its verifier's log.
+"""Printed instructions against the running kernel's own: small programs with every opcode, and its verifier's
+log.
 
-The verifier prints an instruction before it judges it, so that a program that is refused for the very instruction
-is as good a witness as one that loads.
+The verifier prints an instruction before it judges it, so that a program that is refused for the very
+instruction is as good a witness as one that loads.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def programs() -> dict[str, tuple[Instruction, ...]]:
     bodies: dict[str, tuple[Instruction, ...]] = {}
 
     def one(op: int, dst: int, src: int, off: int, imm: int) -> None:
-        bodies[f"{op:02x} dst={dst} src={src} off={off} imm={imm:#x}"] = (Instruction(op, dst, src, off, imm),)
+        bodies[f"{op:02x} dst={dst} src={src} off={off} imm={imm:#x}"] = (
+            Instruction(op, dst, src, off, imm),
+        )
 
     for opclass in (0x04, 0x07):
         for operation in range(0x00, 0xD0, 0x10):
@@ -103,6 +106,7 @@ def test_every_opcode_prints_as_in_the_kernels_log() -> None:
                 wrong.append(f"{name}: slot {slot}: kernel {line!r}, here {ours.get(slot)!r}")
     print(f"{compared} instructions of {len(programs())} programs compared with the verifier's log")
     assert not wrong, "\n".join(wrong[:20])
-    # Refused before the first instruction is printed: by what this kernel does not know, never more than a few.
+    # Refused before the first instruction is printed: by what this kernel does not know, never more than a
+    # few.
     assert len(unseen) <= len(programs()) // 20, "\n".join(unseen)
     assert compared > 1000
