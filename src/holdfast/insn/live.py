@@ -16,8 +16,8 @@ Known differences to keep in mind:
 - That a ksym's address is not null prunes branches only where ``reg_not_null()`` lists its register type:
   PTR_TO_MEM (functions, and variables that are no struct) is in it in v6.12 and not yet in v6.1. Pass
   :attr:`Token.UNKNOWN` for such slots where that matters.
-- Constants stored to the stack in pieces smaller than 8 bytes are followed here, by the verifier only when
-  whole.
+- Kernels learned to follow constants through more over time (division, stores of an immediate or of less than
+  8 bytes to the stack). Only what all of them follow, v5.10 and later, is followed here.
 """
 
 from __future__ import annotations
@@ -49,7 +49,6 @@ from holdfast.insn.values import (
     compare,
     join,
     sign_extend,
-    swap,
     truncate,
 )
 
@@ -182,14 +181,8 @@ class _Walk:
                 else:
                     _store(regs[dst], off, _SIZES[op & 0x18], regs[src], stack)
             elif kind == 2:  # ST
-                value = known.get(pc, imm)
-                _store(
-                    regs[dst],
-                    off,
-                    _SIZES[op & 0x18],
-                    value & MASK64 if isinstance(value, int) else None,
-                    stack,
-                )
+                zero = known.get(pc, imm) == 0
+                _store(regs[dst], off, _SIZES[op & 0x18], 0 if zero else None, stack)
             elif kind == 0:  # LD
                 if op == LD_IMM64:
                     regs[dst] = self._wide(pc, src, imm)
@@ -253,13 +246,8 @@ class _Walk:
                 regs[dst] = sign_extend(operand, off, to=64 if is64 else 32)
             else:  # addr_space_cast, or what no kernel knows
                 regs[dst] = None
-        elif operation == 0x80:  # NEG
-            regs[dst] = arithmetic(0x10, 0, regs[dst], is64=is64)
-        elif operation == 0xD0:  # END; to little or big endian depends on the machine, swapping does not
-            width = imm if isinstance(imm, int) else 0
-            regs[dst] = swap(regs[dst], width) if is64 else None
         else:
-            result = arithmetic(operation, regs[dst], operand, is64=is64, signed=off == 1)
+            result = arithmetic(operation, regs[dst], operand, is64=is64)
             regs[dst] = result if is64 or result is not Token.FRAME else None
 
     def _load(self, pc: int, op: int, base: Value, off: int, stack: _Stack) -> Value:
@@ -390,9 +378,7 @@ def _store(base: Value, off: int, size: int, value: Value, stack: _Stack) -> Non
         return
     offset = base.offset + off
     _forget(stack, offset, offset + size)
-    if size < 8:
-        value = truncate(value, size * 8)
-    if value is not None:
+    if value is not None and (size == 8 or value == 0):
         stack[offset] = (size, value)
 
 

@@ -27,11 +27,11 @@ __all__ = [
     "Token",
     "Value",
     "add_sub",
+    "arithmetic",
     "choose",
     "compare",
     "join",
     "sign_extend",
-    "swap",
     "truncate",
 ]
 
@@ -117,74 +117,54 @@ def _signed(value: int, bits: int) -> int:
     return value - (1 << bits) if value >> (bits - 1) else value
 
 
-def _divide(a: int, b: int) -> int:
-    return a // b if b else 0  # division by zero gives 0 (instruction-set.rst, "Arithmetic instructions")
-
-
-def _modulo(a: int, b: int) -> int:
-    return a % b if b else a
-
-
 _BINARY: Final[dict[int, Callable[[int, int], int]]] = {
     0x00: operator.add,
     0x10: operator.sub,
     0x20: operator.mul,
-    0x30: _divide,
     0x40: operator.or_,
     0x50: operator.and_,
-    0x90: _modulo,
     0xA0: operator.xor,
 }
 
 
-def _binary(op: int, a: int, b: int, bits: int, signed: bool) -> int:
+def _binary(op: int, a: int, b: int, bits: int) -> int | None:
     mask = (1 << bits) - 1
-    a &= mask
-    b &= mask
+    if op in _BINARY:
+        return _BINARY[op](a, b) & mask
+    if b >= bits:
+        return None  # shifting by the width or more, or by a negative number, is unknown to the verifier
     if op == 0x60:  # LSH
-        return (a << (b & (bits - 1))) & mask
+        return (a << b) & mask
     if op == 0x70:  # RSH
-        return a >> (b & (bits - 1))
-    if op == 0xC0:  # ARSH
-        return (_signed(a, bits) >> (b & (bits - 1))) & mask
-    if signed and op in (0x30, 0x90):  # SDIV and SMOD truncate toward zero
-        x, y = _signed(a, bits), _signed(b, bits)
-        if y == 0:
-            return 0 if op == 0x30 else a
-        quotient = abs(x) // abs(y) * (1 if (x < 0) == (y < 0) else -1)
-        return (quotient if op == 0x30 else x - quotient * y) & mask
-    return _BINARY[op](a, b) & mask
+        return (a & mask) >> b
+    return (_signed(a, bits) >> b) & mask if op == 0xC0 else None  # ARSH
 
 
-def _submasks(mask: int) -> frozenset[int]:
-    found = {0}
-    for bit in range(mask.bit_length()):
-        if mask >> bit & 1:
-            found |= {value | 1 << bit for value in found}
-    return frozenset(found)
+def arithmetic(op: int, a: Value, b: Value, *, is64: bool) -> Value:
+    """The result of ALU operation ``op`` (upper 4 bits of the opcode, not MOV).
 
-
-def arithmetic(op: int, a: Value, b: Value, *, is64: bool, signed: bool = False) -> Value:
-    """The result of ALU operation ``op`` (upper 4 bits of the opcode, not MOV, NEG or END)."""
+    Only what every verifier computes: ``is_safe_to_compute_dst_reg_range()`` of v6.18 and older gives up
+    division, modulo, negation and byte order even for constants (v7.1 does not).
+    """
     bits = 64 if is64 else 32
-    if op > 0xC0 or op == 0x80 or op == 0xB0:
-        return None  # no such operation
     if type(b) is int:
         if type(a) is int:
-            return _binary(op, a, b, bits, signed)
-        if a is None and op != 0x50:
-            return None
+            return _binary(op, a, b, bits)
+        if a is None:
+            return 0 if op == 0x50 and not b & ((1 << bits) - 1) else None
     left, right = _choices(a), _choices(b)
     if left is not None and right is not None:
-        return choose(frozenset(_binary(op, x, y, bits, signed) for x in left for y in right))
+        found: set[int] = set()
+        for x in left:
+            for y in right:
+                one = _binary(op, x, y, bits)
+                if one is None:
+                    return None
+                found.add(one)
+        return choose(frozenset(found))
     if is64 and op in (0x00, 0x10):
         return add_sub(a, b, subtract=op == 0x10)
-    if _may_be_frame(a) or _may_be_frame(b):
-        return Token.FRAME
-    if op == 0x50 and a is None and type(b) is int:  # AND with few bits leaves few values
-        mask = b & (MASK64 if is64 else MASK32)
-        return choose(_submasks(mask)) if mask.bit_count() <= 3 else None
-    return None
+    return Token.FRAME if _may_be_frame(a) or _may_be_frame(b) else None
 
 
 def add_sub(a: Value, b: Value, *, subtract: bool) -> Value:
@@ -219,17 +199,6 @@ def sign_extend(value: Value, bits: int, *, to: int) -> Value:
         return None
     mask = (1 << to) - 1
     return choose(frozenset(_signed(one, bits) & mask for one in choices))
-
-
-def swap(value: Value, bits: int) -> Value:
-    """The low ``bits`` bits with their bytes in the opposite order."""
-    choices = _choices(value)
-    if choices is None or bits not in (16, 32, 64):
-        return None
-    mask = (1 << bits) - 1
-    return choose(
-        frozenset(int.from_bytes((one & mask).to_bytes(bits // 8, "little"), "big") for one in choices)
-    )
 
 
 _UNSIGNED: Final[dict[int, Callable[[int, int], bool]]] = {
