@@ -1,0 +1,400 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one kernel build offers, each answer with its evidence.
+
+:class:`KernelFacts` is pure: :mod:`holdfast.kernels.live` fills one for the running kernel,
+:mod:`holdfast.kernels.image` for a file. Every question tries the strongest evidence first: a probe,
+.BTF_ids, BTF, the config, and says "cannot tell" rather than guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Final
+
+from holdfast.btf import Btf
+from holdfast.btf.types import Enum, Kind
+from holdfast.kernels import enabled
+from holdfast.kernels.answer import Answer
+from holdfast.kernels.host import HostFacts
+from holdfast.kernels.kfuncs import KfuncFacts, Registration, tagged_kfuncs
+from holdfast.kernels.probed import HelperUse, KfuncUse, ProbeFacts
+from holdfast.terms import AttachType, Evidence, MapType, ProgramType
+
+__all__ = ["Answer", "HostFacts", "Kallsyms", "KernelFacts", "KfuncFacts", "Place", "Registration"]
+
+Kallsyms = Callable[[str], Collection[int] | None]
+"""Addresses of a symbol in /proc/kallsyms by its full name (empty: none); None when that cannot be known.
+
+Hidden addresses read as 0, so only the number of them means something to everybody.
+"""
+
+_UNKNOWN: Final = partial(Answer, None, Evidence.NONE)
+_FROM_BTF: Final = partial(Answer, evidence=Evidence.BTF)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a type stands: ``module`` is None for vmlinux, ``type_id`` is an id of ``btf``."""
+
+    module: str | None
+    type_id: int
+    btf: Btf = field(repr=False)
+
+    @property
+    def where(self) -> str:
+        """``vmlinux`` or the module's name."""
+        return self.module or "vmlinux"
+
+
+@dataclass(eq=False, slots=True)
+class KernelFacts:
+    """One kernel. All questions are methods; the fields are the raw material.
+
+    ``id`` is ``live/<release>``, ``file/<release>`` or ``<distribution>/<release>``. ``modules`` holds the BTF
+    of the modules that are loaded (or came along), in load order, read when asked for; ``module_names`` are
+    all of them, with BTF or without, None for a kernel that is only a file. ``config`` maps ``CONFIG_X`` to its
+    value (``y``, ``m``, a number, a string without quotes), without those that are not set; it may be a
+    mapping that reads the file when first asked, None where there is none. ``host`` is None for a kernel that
+    is only a file: policy is then not judged. ``registrations`` is for what .BTF_ids and init code tell, by
+    kfunc name, None where they were not read.
+
+    Not for use from several threads at once.
+    """
+
+    id: str
+    release: str
+    arch: str
+    source: str
+    vmlinux: Btf | None
+    modules: Mapping[str, Btf] = field(default_factory=dict)
+    module_names: frozenset[str] | None = None
+    config: Mapping[str, str] | None = None
+    host: HostFacts | None = None
+    probes: ProbeFacts | None = None
+    kallsyms: Kallsyms | None = None
+    registrations: Mapping[str, Registration] | None = None
+    _enums: dict[str, dict[str, int] | None] = field(default_factory=dict, repr=False)
+    _tagged: dict[str, frozenset[int]] = field(default_factory=dict, repr=False)
+
+    def with_probes(self, probes: ProbeFacts) -> KernelFacts:
+        """The same kernel with these answers added to those it has; BTF is shared."""
+        return replace(self, probes=self.probes | probes if self.probes else probes)
+
+    # -- BTF --------------------------------------------------------------------------------------------
+
+    def btfs(self) -> Iterator[tuple[str | None, Btf]]:
+        """vmlinux (None) and then each module, in libbpf's order of search."""
+        if self.vmlinux is not None:
+            yield None, self.vmlinux
+        for name in self.modules:
+            yield name, self.modules[name]
+
+    def find(self, name: str, *kinds: Kind) -> Place | None:
+        """The first type of that very name and one of ``kinds``: vmlinux before modules."""
+        for module, btf in self.btfs():
+            found = btf.find_all(name, *kinds)
+            if found:
+                return Place(module, found[0], btf)
+        return None
+
+    def function(self, name: str) -> Place | None:
+        """Where the FUNC of that name is: a kfunc, or a target of fentry, fexit, fmod_ret."""
+        return self.find(name, Kind.FUNC)
+
+    def has_type(self, name: str, *kinds: Kind) -> Answer:
+        """Whether there is a type of that name (of one of ``kinds``, if given)."""
+        return self._exists(name, *kinds)
+
+    def has_func(self, name: str) -> Answer:
+        """Whether there is a FUNC of that name. That BPF can attach to it or call it is another question."""
+        return self._exists(name, Kind.FUNC)
+
+    def _exists(self, name: str, *kinds: Kind, what: str = "") -> Answer:
+        if self.vmlinux is None:
+            return _UNKNOWN("the kernel has no BTF")
+        place = self.find(name, *kinds)
+        what = what or name
+        if place is None:
+            return _FROM_BTF(False, note=f"{what} is not in the BTF of {self._where()}")
+        return _FROM_BTF(True, note=f"{what} is in the BTF of {place.where}")
+
+    def _where(self) -> str:
+        return f"vmlinux and {len(self.modules)} modules" if self.modules else "vmlinux"
+
+    def enumerators(self, enum: str) -> Mapping[str, int] | None:
+        """Names and values of an enumeration; None when there is none of that name."""
+        if enum not in self._enums:
+            place = self.find(enum, Kind.ENUM, Kind.ENUM64)
+            found = place.btf.type(place.type_id) if place else None
+            self._enums[enum] = {v.name: v.value for v in found.values} if isinstance(found, Enum) else None
+        return self._enums[enum]
+
+    def enum_value(self, enum: str, enumerator: str) -> int | None:
+        """The value of one enumerator; None when there is no such enumerator, enumeration or BTF."""
+        return (self.enumerators(enum) or {}).get(enumerator)
+
+    def _known(self, enum: str, number: int, what: str) -> Answer:
+        """Whether an enumeration of the UAPI has this number, limits (``__MAX_...``) left out."""
+        values = self.enumerators(enum)
+        if values is None:
+            return _UNKNOWN(f"enum {enum} is not in the kernel's BTF")
+        for name, value in values.items():
+            if value == number and not name.startswith("__"):
+                return _FROM_BTF(True, note=f"enum {enum} has {name}")
+        return _FROM_BTF(False, note=f"enum {enum} has no {what}")
+
+    # -- types of programs, maps, attachments, links ------------------------------------------------------
+
+    def program_type(self, program_type: ProgramType) -> Answer:
+        """Whether programs of this type can be loaded: known to the kernel and compiled in."""
+        probed = self.probes.program_types.get(program_type) if self.probes else None
+        if probed is not None:
+            return Answer(probed, Evidence.PROBE, _tried(probed, "program", program_type.name))
+        known = self.program_type_known(program_type)
+        if known.value is not True:
+            return known
+        return enabled.program_type(self, program_type) or _UNKNOWN(
+            f"the kernel knows {program_type.name}; nothing tells whether it is compiled in"
+        )
+
+    def program_type_known(self, program_type: ProgramType) -> Answer:
+        """Whether ``enum bpf_prog_type`` has it; the kernel may still be built without it."""
+        return self._known("bpf_prog_type", program_type, f"BPF_PROG_TYPE_{program_type.name}")
+
+    def map_type(self, map_type: MapType) -> Answer:
+        """Whether maps of this type can be created: known to the kernel and compiled in."""
+        probed = self.probes.map_types.get(map_type) if self.probes else None
+        if probed is not None:
+            return Answer(probed, Evidence.PROBE, _tried(probed, "map", map_type.name))
+        known = self.map_type_known(map_type)
+        if known.value is not True:
+            return known
+        return enabled.map_type(self, map_type) or _UNKNOWN(
+            f"the kernel knows {map_type.name}; nothing tells whether it is compiled in"
+        )
+
+    def map_type_known(self, map_type: MapType) -> Answer:
+        """Whether ``enum bpf_map_type`` has it; the kernel may still be built without it."""
+        return self._known("bpf_map_type", map_type, f"BPF_MAP_TYPE_{map_type.name}")
+
+    def attach_type(self, attach_type: AttachType) -> Answer:
+        """Whether ``enum bpf_attach_type`` has it."""
+        return self._known("bpf_attach_type", attach_type, f"BPF_{attach_type.name}")
+
+    def link_type(self, name: str) -> Answer:
+        """Whether ``enum bpf_link_type`` has it; ``name`` without ``BPF_LINK_TYPE_``, as in ``TCX``."""
+        values = self.enumerators("bpf_link_type")
+        if values is None:
+            return _UNKNOWN("enum bpf_link_type is not in the kernel's BTF")
+        full = f"BPF_LINK_TYPE_{name}"
+        present = full in values
+        return _FROM_BTF(present, note=f"enum bpf_link_type has {'' if present else 'no '}{full}")
+
+    # -- helpers ------------------------------------------------------------------------------------------
+
+    def helper_name(self, number: int) -> str | None:
+        """The helper's name in this kernel's ``enum bpf_func_id``, without ``BPF_FUNC_``."""
+        for name, value in (self.enumerators("bpf_func_id") or {}).items():
+            if value == number and name.startswith("BPF_FUNC_"):
+                return name.removeprefix("BPF_FUNC_")
+        return None
+
+    def helper_known(self, number: int) -> Answer:
+        """Whether ``enum bpf_func_id`` has this helper; who may call it is :meth:`helper`."""
+        return self._known("bpf_func_id", number, f"helper {number}")
+
+    def helper(self, number: int, program_type: ProgramType, attach_type: AttachType | None = None) -> Answer:
+        """Whether a program of this type may call the helper.
+
+        Without a probe only the helper's absence is certain. ``attach_type`` None asks for any attach type of
+        the program type.
+        """
+        probed = self._probed_helper(number, program_type, attach_type)
+        if probed is not None:
+            verb = "accepted" if probed else "refused"
+            return Answer(
+                probed, Evidence.PROBE, f"a call from {program_type.name} was {verb} by this kernel"
+            )
+        known = self.helper_known(number)
+        if known.value is not True:
+            return known
+        return _UNKNOWN(f"the kernel knows helper {number}; BTF does not say which program types may call it")
+
+    def _probed_helper(self, number: int, kind: ProgramType, attach: AttachType | None) -> bool | None:
+        if self.probes is None:
+            return None
+        exact = self.probes.helpers.get(HelperUse(number, kind, attach))
+        if exact is None and attach is not None and self.probes.helpers.get(HelperUse(number, kind)) is False:
+            return False  # refused whatever the attach type
+        return exact
+
+    # -- kfuncs -------------------------------------------------------------------------------------------
+
+    def kfunc(self, name: str) -> KfuncFacts | None:
+        """The function of that name, None when no BTF has one. See ``is_tagged`` for whether it is a kfunc."""
+        place = self.function(name)
+        if place is None:
+            return None
+        tagged = self._tagged_ids(place.where, place.btf)
+        is_tagged = place.type_id in tagged if tagged else None
+        registration = (self.registrations or {}).get(name)
+        evidence: tuple[Evidence, ...] = (Evidence.BTF,)
+        flags = types = None
+        narrowed, undecided = False, frozenset[ProgramType]()
+        if registration is not None:
+            flags, types, narrowed = registration.flags, registration.program_types, registration.narrowed
+            evidence += registration.evidence
+        asked = self._probed_kfunc(name)
+        if asked:
+            evidence += (Evidence.PROBE,)
+            if types is None:
+                types = frozenset(kind for kind, value in asked.items() if value)
+                undecided = frozenset(kind for kind, value in asked.items() if value is None)
+        return KfuncFacts(
+            name,
+            place.module,
+            place.type_id,
+            place.btf,
+            is_tagged,
+            flags,
+            types,
+            undecided,
+            narrowed,
+            evidence,
+        )
+
+    def _tagged_ids(self, where: str, btf: Btf) -> frozenset[int]:
+        if where not in self._tagged:
+            self._tagged[where] = frozenset(tagged_kfuncs(btf))
+        return self._tagged[where]
+
+    def _probed_kfunc(self, name: str) -> dict[ProgramType, bool | None]:
+        """Answers for a kfunc by program type, over all attach types that were asked."""
+        found: dict[ProgramType, bool | None] = {}
+        for use, value in (self.probes.kfuncs if self.probes else {}).items():
+            if use.name == name and found.get(use.program_type) is not True:
+                if use.attach_type is None or value:
+                    found[use.program_type] = value
+        return found
+
+    def kfunc_names(self) -> list[str]:
+        """Names of all kfuncs that are tagged or registered, sorted.
+
+        Empty for a kernel whose BTF has no tags when .BTF_ids was not read, though it may have kfuncs.
+        """
+        names = set(self.registrations or {})
+        for module, btf in self.btfs():
+            names.update(btf.name(type_id) for type_id in self._tagged_ids(module or "vmlinux", btf))
+        return sorted(names)
+
+    def is_kfunc(self, name: str) -> Answer:
+        """Whether the function of that name is registered as a kfunc, for whichever program type."""
+        if self.vmlinux is None:
+            return _UNKNOWN("the kernel has no BTF")
+        if any(self._probed_kfunc(name).values()):
+            return Answer(True, Evidence.PROBE, "a call was accepted by this kernel")
+        if self.registrations is not None and name in self.registrations:
+            return Answer(True, Evidence.BTF_IDS, "it is in a kfunc set of .BTF_ids")
+        found = self.kfunc(name)
+        if found is None:
+            return _FROM_BTF(False, note=f"function {name} is not in the BTF of {self._where()}")
+        if found.is_tagged:
+            # Tests of fmod_ret are tagged too and are no kfuncs, so a tag does not mean that any program may
+            # call.
+            return _FROM_BTF(True, note="its BTF has the tag bpf_kfunc")
+        if self.registrations is not None and found.module is None:
+            return Answer(False, Evidence.BTF_IDS, "it is in no kfunc set of .BTF_ids")
+        if found.is_tagged is None:
+            return _UNKNOWN("this kernel's BTF has no kfunc tags")
+        if name.endswith("_impl"):
+            # KF_IMPLICIT_ARGS (7.0): resolve_btfids keeps foo_impl beside foo, without the tag; other _impl
+            # names are kfuncs of their own and tagged. Remove when registrations are always there.
+            return _UNKNOWN("a kernel function with implicit arguments may be left untagged")
+        return _FROM_BTF(False, note="its BTF lacks the tag bpf_kfunc that this kernel's kfuncs have")
+
+    def kfunc_callable(
+        self, name: str, program_type: ProgramType, attach_type: AttachType | None = None
+    ) -> Answer:
+        """Whether a program of this type may call the kfunc.
+
+        Asked of a probe, then of the registration; without both only absence is certain. ``attach_type`` None
+        asks for any attach type of the program type.
+        """
+        if self.probes is not None:
+            exact = self.probes.kfuncs.get(KfuncUse(name, program_type, attach_type))
+            if exact is None and self.probes.kfuncs.get(KfuncUse(name, program_type)) is False:
+                exact = False
+            if exact is not None:
+                verb = "accepted" if exact else "refused"
+                note = f"a call from {program_type.name} was {verb} by this kernel"
+                return Answer(exact, Evidence.PROBE, note)
+        registration = (self.registrations or {}).get(name)
+        if registration is not None and registration.program_types is not None:
+            if program_type not in registration.program_types:
+                return Answer(False, Evidence.INIT_CODE, f"it is not registered for {program_type.name}")
+            if not registration.narrowed:
+                return Answer(True, Evidence.INIT_CODE, f"it is registered for {program_type.name}")
+            return _UNKNOWN(f"it is registered for {program_type.name} with a filter that admits fewer")
+        registered = self.is_kfunc(name)
+        if registered.value is False:
+            return registered
+        return _UNKNOWN("BTF does not say which program types may call it")
+
+    # -- attach targets -----------------------------------------------------------------------------------
+
+    def tracepoint_btf(self, name: str) -> Answer:
+        """Whether tp_btf and raw_tp can attach to tracepoint ``name``: typedef ``btf_trace_<name>``."""
+        return self._exists(f"btf_trace_{name}", Kind.TYPEDEF, what=f"typedef btf_trace_{name}")
+
+    def iterator(self, name: str) -> Answer:
+        """Whether there is an iterator target ``name``: struct ``bpf_iter__<name>``.
+
+        libbpf and the kernel look for FUNC ``bpf_iter_<name>`` to attach; both come with DEFINE_BPF_ITER_FUNC.
+        """
+        return self._exists(f"bpf_iter_{name}", Kind.FUNC, what=f"iterator {name}")
+
+    def struct_ops_type(self, name: str) -> Answer:
+        """Whether a struct_ops map can hold ``struct <name>``: struct ``bpf_struct_ops_<name>``."""
+        full = f"bpf_struct_ops_{name}"
+        return self._exists(full, Kind.STRUCT, what=f"struct {full}")
+
+    def lsm_hook(self, name: str) -> Answer:
+        """Whether LSM programs have hook ``name``: FUNC ``bpf_lsm_<name>``. That "bpf" is active is in
+        ``host.lsms``.
+        """
+        return self._exists(f"bpf_lsm_{name}", Kind.FUNC, what=f"LSM hook {name}")
+
+    def symbol(self, name: str) -> Answer:
+        """Whether /proc/kallsyms lists a symbol; only the running kernel has one."""
+        found = self.kallsyms(name) if self.kallsyms else None
+        if found is None:
+            return _UNKNOWN("kallsyms of this kernel cannot be read")
+        note = f"{name} is {'' if found else 'not '}in /proc/kallsyms"
+        return Answer(bool(found), Evidence.SYSTEM, note)
+
+    # -- config -------------------------------------------------------------------------------------------
+
+    def config_value(self, key: str) -> str | None:
+        """The value of ``CONFIG_X`` (``y``, ``m``, text without quotes); None when not set or config is
+        unknown.
+        """
+        return None if self.config is None else self.config.get(key)
+
+    def config_enabled(self, key: str) -> Answer:
+        """Whether ``CONFIG_X`` is ``y`` or ``m``."""
+        if self.config is None:
+            return _UNKNOWN("the kernel's config is not known")
+        value = self.config.get(key)
+        return Answer(
+            value in {"y", "m"}, Evidence.CONFIG, f"{key}={value}" if value else f"{key} is not set"
+        )
+
+
+def _tried(value: bool, what: str, name: str) -> str:
+    return (
+        f"{name}: {'loaded' if what == 'program' else 'created'} for trial"
+        if value
+        else (f"{name}: this kernel refused a {what} of this type")
+    )

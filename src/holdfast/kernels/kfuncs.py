@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kfuncs: which functions of a kernel BPF programs may call, as far as its data tell.
+
+BTF says that a function exists and, in kernels whose BTF has decl tags (pahole 1.27 and a kernel from 6.11
+on, or resolve_btfids from 7.3 on), that it is marked ``bpf_kfunc``. Flags and program types are in no BTF:
+they come from :class:`Registration` rows, which whoever reads .BTF_ids and init code supplies, or from a
+probe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from holdfast.btf import Btf
+from holdfast.btf.types import DeclTag, Kind
+from holdfast.terms import Evidence, ProgramType
+
+__all__ = ["KfuncFacts", "Registration", "tagged_kfuncs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """How a kfunc was registered: a row of .BTF_ids and of the init code around it.
+
+    ``flags`` are without ``KF_``; ``program_types`` are those whose hook the registration admits, the kernel's
+    aliases applied; ``narrowed`` when a filter admits fewer. None where unknown.
+    """
+
+    flags: frozenset[str] | None
+    program_types: frozenset[ProgramType] | None
+    narrowed: bool
+    evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KfuncFacts:
+    """One function of the name of a kfunc.
+
+    ``module`` is None for vmlinux; ``type_id`` is the FUNC in that BTF, ``btf``. ``is_tagged`` says whether it
+    has the decl tag ``bpf_kfunc``, None when that BTF has no such tags at all and so cannot tell. ``flags``
+    (without ``KF_``) and ``program_types`` are None where unknown. ``program_types`` from a probe are those
+    that accepted the call here, and then ``undecided`` are those that could not be asked.
+    """
+
+    name: str
+    module: str | None
+    type_id: int
+    btf: Btf
+    is_tagged: bool | None
+    flags: frozenset[str] | None = None
+    program_types: frozenset[ProgramType] | None = None
+    undecided: frozenset[ProgramType] = frozenset()
+    narrowed: bool = False
+    evidence: tuple[Evidence, ...] = (Evidence.BTF,)
+
+    @property
+    def prototype(self) -> str:
+        """The declaration as C text."""
+        from holdfast.btf.cformat import declaration
+
+        return declaration(self.btf, self.type_id)
+
+
+def tagged_kfuncs(btf: Btf) -> Iterator[int]:
+    """Ids of this BTF's own FUNCs with the decl tag ``bpf_kfunc`` (pahole 1.27, ``decl_tag_kfuncs``)."""
+    seen: set[int] = set()
+    for tag_id in btf.find_all("bpf_kfunc", Kind.DECL_TAG):
+        tag = btf.type(tag_id)
+        assert isinstance(tag, DeclTag)
+        if tag.component == -1 and tag.type_id not in seen and btf.kind_number(tag.type_id) == Kind.FUNC:
+            seen.add(tag.type_id)
+            yield tag.type_id

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was asked of a running kernel by trial, and what it said; the asking is :mod:`holdfast.kernels.probe`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from holdfast.terms import AttachType, MapType, ProgramType
+
+__all__ = ["HelperUse", "KfuncUse", "ProbeFacts", "Wanted"]
+
+
+class HelperUse(NamedTuple):
+    """A helper called from a program type; ``attach_type`` None stands for any attach type of it."""
+
+    number: int
+    program_type: ProgramType
+    attach_type: AttachType | None = None
+
+
+class KfuncUse(NamedTuple):
+    """A kfunc called from a program type; ``attach_type`` None stands for any attach type of it."""
+
+    name: str
+    program_type: ProgramType
+    attach_type: AttachType | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to ask: the needs of some objects, or whole tables. ``insn_features`` are InsnFeature values."""
+
+    program_types: frozenset[ProgramType] = frozenset()
+    map_types: frozenset[MapType] = frozenset()
+    helpers: frozenset[HelperUse] = frozenset()
+    kfuncs: frozenset[KfuncUse] = frozenset()
+    insn_features: frozenset[str] = frozenset()
+
+    def __or__(self, other: Wanted) -> Wanted:
+        """Both together."""
+        return Wanted(
+            self.program_types | other.program_types,
+            self.map_types | other.map_types,
+            self.helpers | other.helpers,
+            self.kfuncs | other.kfuncs,
+            self.insn_features | other.insn_features,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeFacts:
+    """Answers of the running kernel. A missing key was not asked; None was asked and stayed undecided.
+
+    ``obstacle`` says why nothing could be asked at all (no CAP_BPF), else it is "".
+    """
+
+    program_types: Mapping[ProgramType, bool | None] = field(default_factory=dict)
+    map_types: Mapping[MapType, bool | None] = field(default_factory=dict)
+    helpers: Mapping[HelperUse, bool | None] = field(default_factory=dict)
+    kfuncs: Mapping[KfuncUse, bool | None] = field(default_factory=dict)
+    insn_features: Mapping[str, bool | None] = field(default_factory=dict)
+    obstacle: str = ""
+
+    def missing(self, wanted: Wanted) -> Wanted:
+        """The part of ``wanted`` that has no answer here; undecided ones count as answered."""
+        return Wanted(
+            wanted.program_types - self.program_types.keys(),
+            wanted.map_types - self.map_types.keys(),
+            wanted.helpers - self.helpers.keys(),
+            wanted.kfuncs - self.kfuncs.keys(),
+            wanted.insn_features - self.insn_features.keys(),
+        )
+
+    def __or__(self, other: ProbeFacts) -> ProbeFacts:
+        """Both together; where both answered, ``other`` is the newer one and counts."""
+        return ProbeFacts(
+            {**self.program_types, **other.program_types},
+            {**self.map_types, **other.map_types},
+            {**self.helpers, **other.helpers},
+            {**self.kfuncs, **other.kfuncs},
+            {**self.insn_features, **other.insn_features},
+            other.obstacle or self.obstacle,
+        )
