@@ -97,6 +97,8 @@ class MultiqueueTap:
     def __init__(self, queues: int = 4, *, name: str = "hfrss0") -> None:
         if not 1 <= queues <= _MAX_TAP_QUEUES:
             raise UsageError(f"a TAP with {queues} queues", hint="give 1 to 256 queues")
+        if not 1 <= len(name.encode()) <= 15:
+            raise UsageError(f"a TAP named {name!r}", hint="give a name of 1 to 15 bytes")
         self.name = name
         self._opened = ExitStack()
         self.fds: list[int] = []

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every variant, built for every instruction set level, through BPF_PROG_TEST_RUN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests import rssframes
+from tests.unit.rss.test_rules import CASES
+
+from holdfast import load
+from holdfast.rss import reference
+from holdfast.rss.config import RssConfig
+from holdfast.rss.kernel import KernelSteering
+from holdfast.rss.terms import ALL_TYPES, HashType
+from holdfast.rss.vectors import KEY, VECTORS
+
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("live")]
+
+IDENTITY = tuple(range(512))
+UNCLASSIFIED = 0xFFFF
+
+
+def expected(frame: bytes, config: RssConfig) -> int:
+    kind, data = reference.select(reference.dissect(frame), config.types)
+    if not kind:
+        return config.unclassified
+    return config.table[reference.toeplitz(config.key, data) % len(config.table)]
+
+
+def runs(frame: bytes) -> bool:
+    """Whether BPF_PROG_TEST_RUN takes the frame: recent kernels want a whole IP header where the ethertype
+    promises one. A TAP takes it; test_tap.py sends the others.
+    """
+    least = {b"\x08\x00": 20, b"\x86\xdd": 40}.get(frame[12:14], 1)
+    return len(frame) >= 14 + least
+
+
+def frames_of(pick: rssframes.Pick) -> Iterator[bytes]:
+    while True:
+        yield rssframes.frame(pick)
+
+
+@cache
+def many() -> list[tuple[RssConfig, list[tuple[bytes, int]]]]:
+    """5000 frames under 50 settings, each with the queue that the reference gives it."""
+    pick = rssframes.Seeded(1906)
+    rounds = []
+    for _ in range(50):
+        config = rssframes.config(pick)
+        frames = list(islice((frame for frame in frames_of(pick) if runs(frame)), 100))
+        rounds.append((config, [(frame, expected(frame, config)) for frame in frames]))
+    return rounds
+
+
+def queue(steer: load.Object, frame: bytes) -> int:
+    return steer.program("steer").test_run(frame, data_out_size=0).return_value
+
+
+def test_fresh_maps_send_everything_to_queue_0(steer: load.Object) -> None:
+    assert {queue(steer, frame) for vector in VECTORS for frame, _, _ in vector.frames()} == {0}
+
+
+def test_published_vectors_in_all_32_bits(steer: load.Object) -> None:
+    # A table shows 9 bits of a hash. With the key moved right by n bits the hash's own bits move right by n
+    # as well (its upper bits change), so four keys show all of it.
+    steering = KernelSteering(steer.map, steer.program("steer").fd)
+    whole = int.from_bytes(KEY, "big")
+    for shift in (0, 9, 18, 23):
+        steering.configure(RssConfig((whole >> shift).to_bytes(40, "big"), ALL_TYPES, IDENTITY, UNCLASSIFIED))
+        for vector in VECTORS:
+            for frame, kind, value in vector.frames():
+                assert queue(steer, frame) == value >> shift & 511, (vector, kind, shift)
+
+
+def test_rules(steer: load.Object) -> None:
+    steering = KernelSteering(steer.map, steer.program("steer").fd)
+    assert sum(not runs(frame) for frame, _, _ in CASES.values()) < 4
+    for name, (frame, types, (kind, data)) in CASES.items():
+        if not runs(frame):
+            continue
+        config = RssConfig(KEY, types, IDENTITY, UNCLASSIFIED)
+        steering.configure(config)
+        wanted = reference.toeplitz(KEY, data) & 511 if kind else UNCLASSIFIED
+        assert queue(steer, frame) == wanted, name
+
+
+def test_many_frames_equal_the_reference(steer: load.Object) -> None:
+    steering = KernelSteering(steer.map, steer.program("steer").fd)
+    wrong = []
+    for config, frames in many():
+        steering.configure(config)
+        run = steer.program("steer").test_run
+        wrong += [
+            (frame.hex(), wanted, config)
+            for frame, wanted in frames
+            if run(frame, data_out_size=0).return_value != wanted
+        ]
+    assert not wrong, f"{len(wrong)} of 5000, the first: {wrong[0]}"
+
+
+@settings(
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[*HealthCheck],
+)
+@given(st.data())
+def test_small_examples_equal_the_reference(steer: load.Object, data: st.DataObject) -> None:
+    config = data.draw(rssframes.configs())
+    steering = KernelSteering(steer.map, steer.program("steer").fd)
+    steering.configure(config)
+    for frame in data.draw(st.lists(rssframes.frames().filter(runs), min_size=1, max_size=4)):
+        assert queue(steer, frame) == expected(frame, config)
+
+
+def test_a_hash_of_zero_is_not_unclassified(steer: load.Object) -> None:
+    steering = KernelSteering(steer.map, steer.program("steer").fd)
+    steering.configure(RssConfig(bytes(40), ALL_TYPES, (3,), unclassified=9))
+    frame = VECTORS[0].frames()[0][0]
+    assert queue(steer, frame) == 3
+    steering.set_types(HashType.IPv6)
+    assert queue(steer, frame) == 9
+
+
+def test_each_change_is_in_force_at_once(steer: load.Object) -> None:
+    steering = KernelSteering(steer.map, steer.program("steer").fd)
+    frame, _, value = VECTORS[0].frames()[0]
+    for base in range(5):
+        steering.configure(RssConfig(KEY, ALL_TYPES, tuple(base * 512 + index for index in IDENTITY)))
+        assert queue(steer, frame) == base * 512 + (value & 511)
+
+
+def test_maps_are_the_interface_of_version_1(steer: load.Object) -> None:
+    shapes = {name: (one.key_size, one.value_size, one.max_entries) for name, one in steer.maps.items()}
+    assert shapes == {"rss_config": (4, 64, 1), "rss_key": (4, 4648, 2), "rss_table": (4, 1024, 2)}
+    assert all(one.flags & 1 << 10 for one in steer.maps.values())  # BPF_F_MMAPABLE
