@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests import corpus
 
 from holdfast.insn import Instruction, decode
 from holdfast.insn.text import listing
@@ -22,17 +20,11 @@ pytestmark = [
     pytest.mark.live,
     pytest.mark.corpus,
     pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("bpftool") is None, reason="bpftool is not installed"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="loading needs root"),
 ]
 
 BPFFS = Path("/sys/fs/bpf")
 LINE = re.compile(r"^\s*(\d+): (\([0-9a-f]{2}\) .*|BUG_\S+)$")
 ANNOTATED = re.compile(r"map\[(?:id|idx):|subprog\[|btf_id|0x")
-
-
-def bpftool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["bpftool", *arguments], capture_output=True, text=True, check=False, timeout=120)
 
 
 @pytest.fixture
@@ -74,12 +66,19 @@ def equal(insn: Instruction, ours: str, theirs: str) -> bool:
     return ours == theirs
 
 
-def test_real_programs_print_as_bpftool_prints_them(pins: Path) -> None:
+def test_real_programs_print_as_bpftool_prints_them(
+    pins: Path, corpus: list[Path], need_tool: Callable[[str], str]
+) -> None:
+    tool = need_tool("bpftool")
+
+    def bpftool(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([tool, *arguments], capture_output=True, text=True, check=False, timeout=120)
+
     compared = programs = refused = newer = 0
     wrong: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch, "xlated")
-        for path in corpus.objects():
+        for path in corpus:
             if bpftool("prog", "loadall", str(path), str(pins)).returncode != 0:
                 refused += 1
                 continue

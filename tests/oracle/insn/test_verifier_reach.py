@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Live slots against the slots that the running kernel's verifier visits, on random programs.
 
-The verifier's log at level 2 names every instruction that it walked over. None may be missing from ``live_slots()``;
-how many of ours it did not visit says how much merging paths costs.
+The verifier's log at level 2 names every instruction that it walked over. None may be missing from
+``live_slots()``; how many of ours it did not visit says how much merging paths costs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ REGISTERS = (0, 6, 7, 8, 9)
 
 
 def program(dice: random.Random) -> tuple[Instruction, ...]:
-    """Constants, arithmetic, spills, random numbers and jumps forwards; always well-formed for the verifier."""
+    """Constants, arithmetic, spills, random numbers and jumps forwards; always well-formed for the
+    verifier."""
     body: list[Instruction] = [*HEAD, Instruction(0xB7, 6, 0, 0, 1), *FRESH]
     size = dice.randrange(10, 60)
     while len(body) < size + 20:
