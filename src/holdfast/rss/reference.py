@@ -33,12 +33,15 @@ EXTENSION_LENGTH: dict[int, Callable[[int], int | None]] = {
 
 
 def toeplitz(key: bytes, data: bytes) -> int:
-    """Returns the Toeplitz hash (32 bits), one bit of ``data`` after the other."""
-    bits = "".join(f"{byte:08b}" for byte in key)
+    """Returns the Toeplitz hash (32 bits), one bit of ``data`` after the other.
+
+    ``key`` is at least 4 bytes longer than ``data``.
+    """
+    whole, width, value = int.from_bytes(key, "big"), 8 * len(key), int.from_bytes(data, "big")
     result = 0
-    for position, bit in enumerate("".join(f"{byte:08b}" for byte in data)):
-        if bit == "1":
-            result ^= int(bits[position : position + 32].ljust(32, "0"), 2)
+    for position in range(8 * len(data)):
+        if value >> (8 * len(data) - 1 - position) & 1:
+            result ^= whole >> (width - 32 - position) & 0xFFFFFFFF
     return result
 
 
