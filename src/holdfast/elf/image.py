@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ELF container of a BPF object: sections, symbols, relocations.
+
+The only module that knows pyelftools. It takes the headers from there and reads the tables itself, so that
+neither a NOBITS section nor a compressed one of a hostile file can make it allocate what the file does not
+hold.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from holdfast.errors import ObjectFileError
+
+__all__ = ["EM_BPF", "ElfImage", "ElfRelocation", "ElfSection", "ElfSymbol", "read_image"]
+
+EM_BPF: Final = 247
+SHT_PROGBITS: Final = "SHT_PROGBITS"
+SHT_NOBITS: Final = "SHT_NOBITS"
+SHT_SYMTAB: Final = "SHT_SYMTAB"
+SHT_REL: Final = "SHT_REL"
+SHF_EXECINSTR: Final = 0x4
+SHN_UNDEF: Final = 0
+SHN_LORESERVE: Final = 0xFF00
+STB_LOCAL: Final = 0
+STB_WEAK: Final = 2
+STT_FUNC: Final = 2
+STT_SECTION: Final = 3
+STV_INTERNAL: Final = 1
+STV_HIDDEN: Final = 2
+_SYMBOL_SIZE: Final = 24
+_REL_SIZE: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ElfSection:
+    """One section; ``data`` is b"" for NOBITS, ``size`` is in bytes."""
+
+    index: int
+    name: str
+    type: str
+    flags: int
+    offset: int
+    size: int
+    link: int
+    info: int
+    entsize: int
+    data: bytes = field(repr=False)
+
+    @property
+    def is_code(self) -> bool:
+        return self.type == SHT_PROGBITS and bool(self.flags & SHF_EXECINSTR) and self.size > 0
+
+
+@dataclass(frozen=True, slots=True)
+class ElfSymbol:
+    """One symbol; ``value`` is an offset in bytes into section ``shndx``."""
+
+    index: int
+    name: str
+    value: int
+    size: int
+    bind: int
+    type: int
+    visibility: int
+    shndx: int
+
+    @property
+    def is_extern(self) -> bool:
+        """Undefined, global or weak, and of no type (``sym_is_extern()`` of libbpf)."""
+        return self.shndx == SHN_UNDEF and self.bind != STB_LOCAL and self.type == 0
+
+
+@dataclass(frozen=True, slots=True)
+class ElfRelocation:
+    """A SHT_REL entry: the bytes at ``offset`` of its target section refer to ``symbol``."""
+
+    offset: int
+    symbol: ElfSymbol
+    type: int
+
+
+@dataclass(frozen=True, slots=True)
+class ElfImage:
+    """A BPF ELF file in parts; ``byteorder`` is "little" or "big"."""
+
+    path: str
+    byteorder: str
+    sections: tuple[ElfSection, ...]
+    symbols: tuple[ElfSymbol, ...]
+
+    def named(self, name: str) -> ElfSection | None:
+        """The first section of that name."""
+        return next((s for s in self.sections if s.name == name), None)
+
+    def relocations(self) -> Iterator[tuple[ElfSection, ElfSection, list[ElfRelocation]]]:
+        """(relocation section, target section, entries) for each SHT_REL section."""
+        order = "<" if self.byteorder == "little" else ">"
+        for section in self.sections:
+            if section.type != SHT_REL:
+                continue
+            if section.entsize != _REL_SIZE or section.size % _REL_SIZE or section.info >= len(self.sections):
+                raise fail(self.path, section, "a relocation section of impossible entry size or target")
+            rows = struct.iter_unpack(order + "QQ", section.data)
+            yield section, self.sections[section.info], [self._relocation(section, *row) for row in rows]
+
+    def _relocation(self, section: ElfSection, offset: int, info: int) -> ElfRelocation:
+        number = info >> 32
+        if number >= len(self.symbols):
+            raise fail(self.path, section, f"a relocation names symbol {number} of {len(self.symbols)}")
+        return ElfRelocation(offset, self.symbols[number], info & 0xFFFFFFFF)
+
+
+def fail(path: str, section: ElfSection, problem: str) -> ObjectFileError:
+    """The error for something wrong in a section."""
+    place = f"section {section.name or section.index} (offset {section.offset:#x})"
+    return ObjectFileError(path, problem, place=place)
+
+
+def read_image(data: bytes, path: str) -> ElfImage:
+    """Read the container. Raises :exc:`~holdfast.errors.ObjectFileError` for all that is no BPF ELF
+    object.
+    """
+    _check_identity(data, path)
+    headers = _section_headers(data, path)
+    sections = tuple(
+        _section(index, name, header, data, path) for index, (name, header) in enumerate(headers)
+    )
+    byteorder = "little" if data[5] == 1 else "big"
+    tables = [s for s in sections if s.type == SHT_SYMTAB]
+    if len(tables) > 1:
+        raise fail(path, tables[1], "a second symbol table (libbpf refuses that)")
+    if not tables:
+        raise ObjectFileError(
+            path,
+            "no symbol table",
+            hint="the object was stripped; libbpf cannot read it: strip with `llvm-strip -g` at most",
+        )
+    return ElfImage(path, byteorder, sections, _symbols(tables[0], sections, byteorder, path))
+
+
+def _check_identity(data: bytes, path: str) -> None:
+    if data[:4] != b"\x7fELF":
+        kind = "empty" if not data else f"it begins with {data[:4].hex(' ')}"
+        raise ObjectFileError(path, f"not an ELF file ({kind})", hint="give a BPF object that clang made")
+    if len(data) < 64:
+        raise ObjectFileError(path, f"cut off: {len(data)} bytes hold no ELF header", place="offset 0x0")
+    if data[4] != 2:
+        raise ObjectFileError(path, "not a 64-bit ELF file", place="offset 0x4", hint="BPF objects are ELF64")
+    if data[5] not in (1, 2):
+        raise ObjectFileError(path, f"byte order {data[5]} is unknown", place="offset 0x5")
+    (machine,) = struct.unpack_from("<H" if data[5] == 1 else ">H", data, 18)
+    if machine not in (0, EM_BPF):  # very old clang wrote EM_NONE, and libbpf takes it
+        hint = "a BPF object can be embedded in it: `holdfast` reads the object alone"
+        raise ObjectFileError(
+            path, f"ELF for machine {machine}, not for BPF ({EM_BPF})", place="offset 0x12", hint=hint
+        )
+
+
+def _section_headers(data: bytes, path: str) -> list[tuple[str, Any]]:
+    from io import BytesIO
+
+    from elftools.common.exceptions import ELFError  # type: ignore[import-untyped,unused-ignore]
+    from elftools.construct import ConstructError  # type: ignore[import-untyped,unused-ignore]
+    from elftools.elf.elffile import ELFFile  # type: ignore[import-untyped,unused-ignore]
+
+    offset, entry = struct.unpack_from("<Q" if data[5] == 1 else ">Q", data, 40)[0], 64
+    if offset == 0 or offset + entry > len(data):
+        raise ObjectFileError(
+            path, "the section headers lie outside the file (cut off?)", place="offset 0x28"
+        )
+    try:
+        elf = ELFFile(BytesIO(data))
+        count = elf.num_sections()
+        if offset + count * entry > len(data) or elf.header["e_shentsize"] != entry:
+            raise ObjectFileError(path, f"{count} section headers do not fit the file", place="offset 0x3c")
+        names = elf._get_section_header(elf.get_shstrndx())
+        table = data[names["sh_offset"] : names["sh_offset"] + names["sh_size"]]
+        headers = [elf._get_section_header(index) for index in range(count)]
+        return [(_string(table, header["sh_name"]), header) for header in headers]
+    except (
+        ELFError,
+        ConstructError,
+        ValueError,
+        KeyError,
+        OverflowError,
+        AttributeError,
+        TypeError,
+    ) as error:
+        raise ObjectFileError(path, f"damaged ELF headers ({error or type(error).__name__})") from None
+
+
+def _section(index: int, name: str, header: Any, data: bytes, path: str) -> ElfSection:
+    kind, offset, size = header["sh_type"], header["sh_offset"], header["sh_size"]
+    body = b""
+    if kind not in (SHT_NOBITS, "SHT_NULL"):
+        if offset + size > len(data):
+            place = f"section {name or index} (offset {offset:#x})"
+            raise ObjectFileError(path, f"its {size} bytes run past the end of the file", place=place)
+        body = data[offset : offset + size]
+    return ElfSection(
+        index,
+        name,
+        str(kind),
+        header["sh_flags"],
+        offset,
+        size,
+        header["sh_link"],
+        header["sh_info"],
+        header["sh_entsize"],
+        body,
+    )
+
+
+def _symbols(
+    table: ElfSection, sections: tuple[ElfSection, ...], byteorder: str, path: str
+) -> tuple[ElfSymbol, ...]:
+    if table.size % _SYMBOL_SIZE or not 0 < table.link < len(sections):
+        raise fail(path, table, "a symbol table of impossible size or without strings")
+    strings = sections[table.link].data
+    rows = struct.iter_unpack(("<" if byteorder == "little" else ">") + "IBBHQQ", table.data)
+    symbols = []
+    for index, (name, info, other, shndx, value, size) in enumerate(rows):
+        text = _string(strings, name)
+        symbols.append(ElfSymbol(index, text, value, size, info >> 4, info & 0xF, other & 3, shndx))
+    return tuple(symbols)
+
+
+def _string(table: bytes, offset: int) -> str:
+    end = table.find(b"\0", offset)
+    return table[offset : end if end >= 0 else len(table)].decode("utf-8", "backslashreplace")

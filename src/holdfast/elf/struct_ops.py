@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""struct_ops maps of an object (``init_struct_ops_maps()`` and ``bpf_object__collect_st_ops_relos()`` of
+libbpf).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast.btf import Btf
+from holdfast.btf.skip import skip_mods_and_typedefs
+from holdfast.btf.types import Datasec, FuncProto, Kind, Ptr, Struct, Var
+from holdfast.elf.functions import Function
+from holdfast.elf.image import ElfImage, ElfSection
+from holdfast.elf.maps import BPF_F_LINK, Refusal, variable_offset
+from holdfast.elf.spec import MapOrigin, MapSpec, StructOpsSpec
+from holdfast.insn import INSN_SIZE
+from holdfast.terms import MapType
+
+__all__ = ["struct_ops_maps"]
+
+_SECTIONS: Final = (".struct_ops", ".struct_ops.link", "?.struct_ops", "?.struct_ops.link")
+_RULE: Final = "init_struct_ops_maps"
+
+
+def struct_ops_maps(image: ElfImage, btf: Btf | None, functions: list[Function]) -> list[MapSpec]:
+    """One map for each variable of the struct_ops sections; ``?`` before a section's name means not
+    created.
+    """
+    maps = []
+    for section in image.sections:
+        if section.name in _SECTIONS and section.data:
+            maps += _section_maps(image, btf, section, functions)
+    return maps
+
+
+def _section_maps(
+    image: ElfImage, btf: Btf | None, section: ElfSection, functions: list[Function]
+) -> list[MapSpec]:
+    datasec_id = btf.find(section.name, Kind.DATASEC) if btf else None
+    if btf is None or datasec_id is None:
+        raise Refusal(f"struct_ops init: DATASEC {section.name} not found", _RULE)
+    datasec = btf.type(datasec_id)
+    assert isinstance(datasec, Datasec)
+    link = section.name.endswith(".link")
+    maps = []
+    for variable in datasec.variables:
+        var = btf.type(variable.type_id)
+        if not isinstance(var, Var):
+            raise Refusal(f"struct_ops init: a member of {section.name} is no variable", _RULE)
+        type_id, shape = skip_mods_and_typedefs(btf, var.type_id)
+        if not isinstance(shape, Struct) or not shape.name:
+            raise Refusal(f"struct_ops init: {var.name} is not of a named struct", _RULE)
+        offset = variable_offset(image, section, var, variable.offset)
+        if offset + shape.size > section.size:
+            raise Refusal(
+                f"struct_ops init: var {var.name} is beyond the end of DATASEC {section.name}", _RULE
+            )
+        programs = _programs(image, btf, section, shape, offset, functions)
+        maps.append(
+            MapSpec(
+                var.name,
+                MapType.STRUCT_OPS,
+                4,
+                shape.size,
+                1,
+                BPF_F_LINK if link else 0,
+                MapOrigin.STRUCT_OPS,
+                0,
+                type_id,
+                autocreate=not section.name.startswith("?"),
+                section=section.name.removeprefix("?"),
+                section_index=section.index,
+                offset=offset,
+                struct_ops=StructOpsSpec(shape.name, type_id, programs, link),
+                contents=section.data[offset : offset + shape.size],
+            )
+        )
+    return maps
+
+
+def _programs(
+    image: ElfImage, btf: Btf, section: ElfSection, shape: Struct, offset: int, functions: list[Function]
+) -> dict[str, str]:
+    """Which program each function pointer of one variable names."""
+    members = {m.bit_offset // 8: m for m in shape.members}
+    programs = {}
+    for _, target, rows in image.relocations():
+        if target.index != section.index:
+            continue
+        for row in rows:
+            at = row.offset - offset
+            if not 0 <= at < shape.size:
+                continue
+            member = members.get(at)
+            if member is None or not _is_function_pointer(btf, member.type_id):
+                raise Refusal(f"struct_ops reloc: no function pointer at offset {at} of {shape.name}", _RULE)
+            function = _function_at(functions, row.symbol.shndx, row.symbol.value)
+            if function is None:
+                raise Refusal(f"struct_ops reloc: cannot find prog to relocate func ptr {member.name}", _RULE)
+            programs[member.name] = function.name
+    return programs
+
+
+def _is_function_pointer(btf: Btf, type_id: int) -> bool:
+    _, pointer = skip_mods_and_typedefs(btf, type_id)
+    if not isinstance(pointer, Ptr):
+        return False
+    _, pointee = skip_mods_and_typedefs(btf, pointer.type_id)
+    return isinstance(pointee, FuncProto)
+
+
+def _function_at(functions: list[Function], section_index: int, offset: int) -> Function | None:
+    for function in functions:
+        start = function.slot * INSN_SIZE
+        if (
+            function.section.index == section_index
+            and start <= offset < start + len(function.insns) * INSN_SIZE
+        ):
+            return function
+    return None
