@@ -93,9 +93,7 @@ def dump(path: Path) -> list[dict[str, Any]]:
             if not member.get("bitfield_size", 1):
                 del member["bitfield_size"]
         if row["kind"] == "ENUM" and row["encoding"] == "UNSIGNED":
-            for value in row[
-                "values"
-            ]:  # bpftool 7.1 extends the sign in JSON, not in text
+            for value in row["values"]:  # bpftool 7.1 extends the sign in JSON, not in text
                 value["val"] &= 0xFFFFFFFF
     return types
 

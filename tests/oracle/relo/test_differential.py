@@ -23,12 +23,15 @@ from holdfast.btf import Btf
 from holdfast.btf.ext import BtfExt, CoreReloKind
 from holdfast.insn import Instruction, encode
 from holdfast.insn.instruction import EXIT, JA, LD_IMM64
-from holdfast.relo import Relocator, Target
+from holdfast.relo import Relocator, Spec, Target
+from holdfast.relo.failure import Refused
+from holdfast.relo.value import value_of
 
 pytestmark = [pytest.mark.oracle, pytest.mark.live, pytest.mark.slow]
 
 MOV_K, MOV32_K, MOV_X = 0xB7, 0xB4, 0xBF
 LOADS = (0x61, 0x69, 0x71, 0x79, 0x62, 0x7A, 0x63, 0x7B)  # LDX, ST and STX of several sizes
+SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
 ZERO = Instruction(0, 0, 0, 0, 0)
 FIELD = [kind for kind in CoreReloKind if kind <= CoreReloKind.FIELD_RSHIFT_U64]
 ENUM = [CoreReloKind.ENUMVAL_EXISTS, CoreReloKind.ENUMVAL_VALUE]
@@ -51,7 +54,15 @@ def random_relo(random: Random, world: World) -> tuple[int, str, int]:
     return type_id, random_access(random, world.trees[at]), random.choice(kinds)
 
 
-def random_insn(random: Random, kind: int, value: int) -> list[Instruction]:
+def load_size(spec: Spec | None) -> int:
+    """Bytes that a compiler would load for an access, 0 when it has none."""
+    try:
+        return value_of(spec).size if spec else 0
+    except Refused:
+        return 0
+
+
+def random_insn(random: Random, kind: int, value: int, size: int) -> list[Instruction]:
     """An instruction that holds ``value``, as a compiler would have chosen it for the kind, or nearly so."""
     roll = random.random()
     if random.random() < 0.02:
@@ -63,7 +74,9 @@ def random_insn(random: Random, kind: int, value: int) -> list[Instruction]:
             return [Instruction(LD_IMM64, 1, 0, 0, low), ZERO._replace(imm=upper)]
         return [Instruction(MOV_K, 1, 0, 0, low)]
     if kind == CoreReloKind.FIELD_BYTE_OFFSET and roll < 0.75:
-        return [Instruction(random.choice(LOADS), 1, 2, (value & 0xFFFF ^ 1 << 15) - (1 << 15), 0)]
+        fitting = [opcode for opcode in LOADS if SIZES[opcode & 0x18] == size]
+        opcode = random.choice(fitting if fitting and random.random() < 0.9 else LOADS)
+        return [Instruction(opcode, 1, 2, (value & 0xFFFF ^ 1 << 15) - (1 << 15), 0)]
     if roll > 0.99:
         return [random.choice((Instruction(MOV_X, 1, 2, 0, low), Instruction(JA, 0, 0, 0, 0)))]
     return [Instruction(random.choice((MOV_K, MOV32_K)), 1, 0, 0, low)]
@@ -91,8 +104,8 @@ class Case:
         placed = []
         for row, relo in zip(rows, ext.core_relos[SECTION], strict=True):
             placed.append((8 * len(self.insns), *row))
-            orig = blind.resolve(relo, Instruction(MOV_K, 0, 0, 0, 0)).orig_value
-            self.insns += random_insn(random, row[2], orig)
+            first = blind.resolve(relo, Instruction(MOV_K, 0, 0, 0, 0))
+            self.insns += random_insn(random, row[2], first.orig_value, load_size(first.local))
         self.insns += [Instruction(MOV_K, 0, 0, 0, 0), Instruction(EXIT, 0, 0, 0, 0)]
         self.ext = core_ext(world.writer, {SECTION: placed})
         self.btf = world.writer.raw()

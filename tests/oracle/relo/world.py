@@ -31,6 +31,7 @@ INTS = (
     ("int", "__int128", 16, SIGNED),
     ("float", "double", 8),
 )
+UNSIGNED = tuple(row for row in INTS if row[-1] == 0)
 FIELDS = ("a", "b", "c", "d", "e___x")
 NAMES = ("s", "t", "u", "s___one", "t___two", "task", "task___old")
 VALUES = ("A", "B", "C", "A___v2", "D")
@@ -74,7 +75,7 @@ def _named(random: Random, name: str, known: list[Tree]) -> Tree:
         return _composite(random, name, known, 0)
     if what < 0.8:
         return _enum(random, name)
-    if what < 0.95:
+    if what < 0.97:
         return ("typedef", name, _field_type(random, known, 1))
     return ("fwd", name, random.random() < 0.5)
 
@@ -119,14 +120,16 @@ def _field_type(random: Random, known: list[Tree], depth: int) -> Tree:
         case "comp" if deeper:
             return _composite(random, random.choice(("", "in", "in___y")), known, depth + 1)
         case "known" if known:
-            return random.choice(known)
+            chosen = random.choice(known)
+            if len(repr(chosen)) < 1000:  # trees share their branches only once they are written
+                return chosen
         case "mod" if deeper:
             inner = _field_type(random, known, depth + 1)
             return random.choice((("typedef", "my_t", inner), ("const", inner), ("tag", "rcu", inner)))
         case "odd" if deeper:
             proto = ("proto", _field_type(random, known, depth + 1), (_field_type(random, known, depth + 1),))
             return random.choice((("ptr", proto), proto, ("fwd", random.choice(NAMES), False), ("void",)))
-    return random.choice(INTS)
+    return random.choice(INTS if random.random() < 0.6 else UNSIGNED)
 
 
 def _changed(random: Random, tree: Tree, known: list[Tree], chance: float) -> Tree:
@@ -160,7 +163,7 @@ def _changed(random: Random, tree: Tree, known: list[Tree], chance: float) -> Tr
         case "typedef" | "tag":
             return (tree[0], tree[1], _changed(random, tree[2], known, chance))
         case "int" if random.random() < chance * 2:
-            return random.choice(INTS)
+            return random.choice(INTS if random.random() < 0.4 else UNSIGNED)
     return tree
 
 
@@ -253,12 +256,13 @@ def _layout(kind: Kind, members: tuple[Tree, ...], packed: int) -> tuple[list[in
     at = most = 0
     offsets = []
     for _, tree, bits in members:
+        size = bits or _bytes(tree) * 8
         if not bits:
-            step = 8 * max(1, min(packed, _bytes(tree)))
+            step = 8 * max(1, min(packed, size // 8))
             at = -(-at // step) * step
         offsets.append(at if kind == Kind.STRUCT else 0)
-        at += bits or _bytes(tree) * 8
-        most = max(most, bits or _bytes(tree) * 8)
+        at += size
+        most = max(most, size)
     total = at if kind == Kind.STRUCT else most
     return offsets, -(-total // 8)
 
