@@ -79,8 +79,10 @@ def _declare(btf: Btf, type_id: int, name: str, nested: int) -> str:
                 qualifiers = f"{_QUALIFIERS[type(found)]} {qualifiers}"
                 type_id = found.type_id
             case TypeTag():
-                # The kernel's macros are called so: btf_type_tag("rcu") is __rcu.
-                qualifiers = f"__{found.name} {qualifiers}"
+                # The kernel's macros are called so: btf_type_tag("rcu") is __rcu. Others are whole
+                # attributes.
+                tag = f"__{found.name}" if found.name.isidentifier() else f"__attribute__(({found.name}))"
+                qualifiers = f"{tag} {qualifiers}"
                 type_id = found.type_id
             case Ptr():
                 space = " " if qualifiers and declarator else ""
