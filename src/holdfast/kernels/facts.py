@@ -52,10 +52,10 @@ class Place:
 class KernelFacts:
     """One kernel. All questions are methods; the fields are the raw material.
 
-    ``id`` is ``live/<release>``, ``file/<release>`` or ``<distribution>/<release>``. ``modules`` holds the BTF
-    of the modules that are loaded (or came along), in load order, read when asked for; ``module_names`` are
-    all of them, with BTF or without, None for a kernel that is only a file. ``config`` maps ``CONFIG_X`` to its
-    value (``y``, ``m``, a number, a string without quotes), without those that are not set; it may be a
+    ``id`` is ``live/<release>``, ``file/<release>`` or ``<distribution>/<release>``. ``modules`` holds the
+    BTF of the modules that are loaded (or came along), in load order, read when asked for; ``module_names``
+    are all of them, with BTF or without, None for a kernel that is only a file. ``config`` maps ``CONFIG_X``
+    to its value (``y``, ``m``, a number, a string without quotes), without those that are not set; it may be a
     mapping that reads the file when first asked, None where there is none. ``host`` is None for a kernel that
     is only a file: policy is then not judged. ``registrations`` is for what .BTF_ids and init code tell, by
     kfunc name, None where they were not read.
@@ -205,35 +205,31 @@ class KernelFacts:
         """Whether ``enum bpf_func_id`` has this helper; who may call it is :meth:`helper`."""
         return self._known("bpf_func_id", number, f"helper {number}")
 
-    def helper(self, number: int, program_type: ProgramType, attach_type: AttachType | None = None) -> Answer:
+    def helper(
+        self,
+        number: int,
+        program_type: ProgramType,
+        attach_type: AttachType | None = None,
+        sleepable: bool | None = None,
+    ) -> Answer:
         """Whether a program of this type may call the helper.
 
-        Without a probe only the helper's absence is certain. ``attach_type`` None asks for any attach type of
-        the program type.
+        Without a probe only the helper's absence is certain. ``attach_type`` and ``sleepable`` None ask whether
+        any program of the type may.
         """
-        probed = self._probed_helper(number, program_type, attach_type)
-        if probed is not None:
-            verb = "accepted" if probed else "refused"
-            return Answer(
-                probed, Evidence.PROBE, f"a call from {program_type.name} was {verb} by this kernel"
-            )
+        if self.probes is not None:
+            probed = self.probes.helper(HelperUse(number, program_type, attach_type, sleepable))
+            if probed is not None:
+                return _call_tried(probed, program_type)
         known = self.helper_known(number)
         if known.value is not True:
             return known
         return _UNKNOWN(f"the kernel knows helper {number}; BTF does not say which program types may call it")
 
-    def _probed_helper(self, number: int, kind: ProgramType, attach: AttachType | None) -> bool | None:
-        if self.probes is None:
-            return None
-        exact = self.probes.helpers.get(HelperUse(number, kind, attach))
-        if exact is None and attach is not None and self.probes.helpers.get(HelperUse(number, kind)) is False:
-            return False  # refused whatever the attach type
-        return exact
-
     # -- kfuncs -------------------------------------------------------------------------------------------
 
     def kfunc(self, name: str) -> KfuncFacts | None:
-        """The function of that name, None when no BTF has one. See ``is_tagged`` for whether it is a kfunc."""
+        """The function of that name, None when no BTF has one. ``is_tagged`` tells of a kfunc."""
         place = self.function(name)
         if place is None:
             return None
@@ -274,9 +270,9 @@ class KernelFacts:
         """Answers for a kfunc by program type, over all attach types that were asked."""
         found: dict[ProgramType, bool | None] = {}
         for use, value in (self.probes.kfuncs if self.probes else {}).items():
-            if use.name == name and found.get(use.program_type) is not True:
-                if use.attach_type is None or value:
-                    found[use.program_type] = value
+            widest = use.attach_type is None and use.sleepable is None
+            if use.name == name and (value or (widest and not found.get(use.program_type))):
+                found[use.program_type] = value
         return found
 
     def kfunc_names(self) -> list[str]:
@@ -294,7 +290,7 @@ class KernelFacts:
         if self.vmlinux is None:
             return _UNKNOWN("the kernel has no BTF")
         if any(self._probed_kfunc(name).values()):
-            return Answer(True, Evidence.PROBE, "a call was accepted by this kernel")
+            return Answer(True, Evidence.PROBE, "this kernel admits a call")
         if self.registrations is not None and name in self.registrations:
             return Answer(True, Evidence.BTF_IDS, "it is in a kfunc set of .BTF_ids")
         found = self.kfunc(name)
@@ -315,21 +311,22 @@ class KernelFacts:
         return _FROM_BTF(False, note="its BTF lacks the tag bpf_kfunc that this kernel's kfuncs have")
 
     def kfunc_callable(
-        self, name: str, program_type: ProgramType, attach_type: AttachType | None = None
+        self,
+        name: str,
+        program_type: ProgramType,
+        attach_type: AttachType | None = None,
+        sleepable: bool | None = None,
     ) -> Answer:
         """Whether a program of this type may call the kfunc.
 
-        Asked of a probe, then of the registration; without both only absence is certain. ``attach_type`` None
-        asks for any attach type of the program type.
+        Asked of a probe, then of the registration; without both only absence is certain. ``attach_type`` and
+        ``sleepable`` None ask whether any program of the type may. A yes does not mean that every such program
+        may: flags (KF_SLEEPABLE and the like) are not judged.
         """
         if self.probes is not None:
-            exact = self.probes.kfuncs.get(KfuncUse(name, program_type, attach_type))
-            if exact is None and self.probes.kfuncs.get(KfuncUse(name, program_type)) is False:
-                exact = False
-            if exact is not None:
-                verb = "accepted" if exact else "refused"
-                note = f"a call from {program_type.name} was {verb} by this kernel"
-                return Answer(exact, Evidence.PROBE, note)
+            probed = self.probes.kfunc(KfuncUse(name, program_type, attach_type, sleepable))
+            if probed is not None:
+                return _call_tried(probed, program_type)
         registration = (self.registrations or {}).get(name)
         if registration is not None and registration.program_types is not None:
             if program_type not in registration.program_types:
@@ -349,9 +346,9 @@ class KernelFacts:
         return self._exists(f"btf_trace_{name}", Kind.TYPEDEF, what=f"typedef btf_trace_{name}")
 
     def iterator(self, name: str) -> Answer:
-        """Whether there is an iterator target ``name``: struct ``bpf_iter__<name>``.
+        """Whether there is an iterator target ``name``: struct ``bpf_iter__<name>`` is its context.
 
-        libbpf and the kernel look for FUNC ``bpf_iter_<name>`` to attach; both come with DEFINE_BPF_ITER_FUNC.
+        libbpf and the kernel attach to FUNC ``bpf_iter_<name>``; DEFINE_BPF_ITER_FUNC makes it.
         """
         return self._exists(f"bpf_iter_{name}", Kind.FUNC, what=f"iterator {name}")
 
@@ -393,8 +390,10 @@ class KernelFacts:
 
 
 def _tried(value: bool, what: str, name: str) -> str:
-    return (
-        f"{name}: {'loaded' if what == 'program' else 'created'} for trial"
-        if value
-        else (f"{name}: this kernel refused a {what} of this type")
-    )
+    verb = "takes" if value else "refuses"
+    return f"this kernel {verb} a {what} of type {name}"
+
+
+def _call_tried(value: bool, program_type: ProgramType) -> Answer:
+    verb = "admits" if value else "refuses"
+    return Answer(value, Evidence.PROBE, f"this kernel {verb} a call from {program_type.name}")

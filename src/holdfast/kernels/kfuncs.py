@@ -23,8 +23,8 @@ __all__ = ["KfuncFacts", "Registration", "tagged_kfuncs"]
 class Registration:
     """How a kfunc was registered: a row of .BTF_ids and of the init code around it.
 
-    ``flags`` are without ``KF_``; ``program_types`` are those whose hook the registration admits, the kernel's
-    aliases applied; ``narrowed`` when a filter admits fewer. None where unknown.
+    ``flags`` are without ``KF_``; ``program_types`` are those whose hook the registration admits, the
+    kernel's aliases applied; ``narrowed`` when a filter admits fewer. None where unknown.
     """
 
     flags: frozenset[str] | None
@@ -37,8 +37,8 @@ class Registration:
 class KfuncFacts:
     """One function of the name of a kfunc.
 
-    ``module`` is None for vmlinux; ``type_id`` is the FUNC in that BTF, ``btf``. ``is_tagged`` says whether it
-    has the decl tag ``bpf_kfunc``, None when that BTF has no such tags at all and so cannot tell. ``flags``
+    ``module`` is None for vmlinux; ``type_id`` is the FUNC in that BTF, ``btf``. ``is_tagged`` says whether
+    it has the decl tag ``bpf_kfunc``, None when that BTF has no such tags at all and so cannot tell. ``flags``
     (without ``KF_``) and ``program_types`` are None where unknown. ``program_types`` from a probe are those
     that accepted the call here, and then ``undecided`` are those that could not be asked.
     """

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was asked of a running kernel by trial, and what it said; the asking is :mod:`holdfast.kernels.probe`."""
+"""What was asked of a running kernel by trial, and what it said.
+
+The asking is :mod:`holdfast.kernels.probe`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from holdfast.terms import AttachType, MapType, ProgramType
 
@@ -13,19 +16,27 @@ __all__ = ["HelperUse", "KfuncUse", "ProbeFacts", "Wanted"]
 
 
 class HelperUse(NamedTuple):
-    """A helper called from a program type; ``attach_type`` None stands for any attach type of it."""
+    """A helper called from a program type.
+
+    ``attach_type`` None stands for any attach type of it, ``sleepable`` None for both.
+    """
 
     number: int
     program_type: ProgramType
     attach_type: AttachType | None = None
+    sleepable: bool | None = None
 
 
 class KfuncUse(NamedTuple):
-    """A kfunc called from a program type; ``attach_type`` None stands for any attach type of it."""
+    """A kfunc called from a program type.
+
+    ``attach_type`` None stands for any attach type of it, ``sleepable`` None for both.
+    """
 
     name: str
     program_type: ProgramType
     attach_type: AttachType | None = None
+    sleepable: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +74,14 @@ class ProbeFacts:
     insn_features: Mapping[str, bool | None] = field(default_factory=dict)
     obstacle: str = ""
 
+    def helper(self, use: HelperUse) -> bool | None:
+        """The answer for this use, or the "no" of a wider one (any attach type, sleepable or not)."""
+        return _answer(self.helpers, use)
+
+    def kfunc(self, use: KfuncUse) -> bool | None:
+        """The answer for this use, or the "no" of a wider one (any attach type, sleepable or not)."""
+        return _answer(self.kfuncs, use)
+
     def missing(self, wanted: Wanted) -> Wanted:
         """The part of ``wanted`` that has no answer here; undecided ones count as answered."""
         return Wanted(
@@ -83,3 +102,17 @@ class ProbeFacts:
             {**self.insn_features, **other.insn_features},
             other.obstacle or self.obstacle,
         )
+
+
+_Use = TypeVar("_Use", HelperUse, KfuncUse)
+
+
+def _answer(answers: Mapping[_Use, bool | None], use: _Use) -> bool | None:
+    exact = answers.get(use)
+    if exact is not None:
+        return exact
+    for attach_type in (use.attach_type, None):
+        for sleepable in (use.sleepable, None):
+            if answers.get(use._replace(attach_type=attach_type, sleepable=sleepable)) is False:
+                return False
+    return None

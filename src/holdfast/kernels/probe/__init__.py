@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ask the running kernel by trial: tiny programs and maps that are loaded, looked at and closed at once.
+
+Every answer has three values. A refusal counts as "no" only when it looks like that of a control, a trial
+that the same kernel surely refuses for that very reason; see :mod:`holdfast.kernels.probe.judge`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from holdfast import sys
+from holdfast.btf import Btf
+from holdfast.kernels.probe.calls import INSN_TRIALS, Prober
+from holdfast.kernels.probe.maps import map_type
+from holdfast.kernels.probed import HelperUse, KfuncUse, ProbeFacts, Wanted
+from holdfast.terms import MapType, ProgramType
+
+__all__ = ["all_features", "all_types", "every_helper", "every_kfunc", "obstacle", "probe"]
+
+
+def obstacle() -> str:
+    """Why this process cannot probe, in one clause; "" when it can."""
+    lacking = sys.missing(frozenset({"CAP_BPF"}))
+    if lacking:
+        return "probing needs CAP_BPF, which this process lacks"
+    if not sys.in_initial_user_namespace():
+        return "probing needs CAP_BPF in the initial user namespace, and this process is in another"
+    return ""
+
+
+def probe(wanted: Wanted, vmlinux: Btf | None, modules: Mapping[str, Btf] | None = None) -> ProbeFacts:
+    """Ask the running kernel, whose BTF is ``vmlinux`` and ``modules``. Some 50 µs per call asked.
+
+    Nothing stays in the kernel. Without CAP_BPF all answers are None and ``obstacle`` says so.
+    """
+    reason = obstacle()
+    if reason:
+        return ProbeFacts(
+            dict.fromkeys(wanted.program_types),
+            dict.fromkeys(wanted.map_types),
+            dict.fromkeys(wanted.helpers),
+            dict.fromkeys(wanted.kfuncs),
+            dict.fromkeys(wanted.insn_features),
+            reason,
+        )
+    with Prober(vmlinux, modules or {}) as prober:
+        return ProbeFacts(
+            {one: prober.program_type(one) for one in sorted(wanted.program_types)},
+            {one: map_type(one) for one in sorted(wanted.map_types)},
+            {one: prober.helper(one) for one in wanted.helpers},
+            {one: prober.kfunc(one) for one in wanted.kfuncs},
+            {one: prober.insn_feature(one) for one in sorted(wanted.insn_features)},
+        )
+
+
+def all_types() -> Wanted:
+    """All program and map types."""
+    return Wanted(frozenset(ProgramType) - {ProgramType.UNSPEC}, frozenset(MapType) - {MapType.UNSPEC})
+
+
+def all_features() -> Wanted:
+    """All instruction features that have a trial program."""
+    return Wanted(insn_features=frozenset(INSN_TRIALS))
+
+
+def every_helper(numbers: range) -> Wanted:
+    """These helpers from every program type."""
+    types = frozenset(ProgramType) - {ProgramType.UNSPEC}
+    return Wanted(helpers=frozenset(HelperUse(number, kind) for number in numbers for kind in types))
+
+
+def every_kfunc(names: list[str]) -> Wanted:
+    """These kfuncs from every program type."""
+    types = frozenset(ProgramType) - {ProgramType.UNSPEC}
+    return Wanted(kfuncs=frozenset(KfuncUse(name, kind) for name in names for kind in types))

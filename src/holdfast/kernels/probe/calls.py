@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trial programs: types, helpers and kfuncs by program type, instruction features."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
+from typing import Final
+
+from holdfast import sys
+from holdfast.btf import Btf
+from holdfast.btf.types import Kind
+from holdfast.insn.features import InsnFeature
+from holdfast.kernels.probe.contexts import Context, Target, contexts
+from holdfast.kernels.probe.judge import Shape, Trial, judge, shape
+from holdfast.kernels.probed import HelperUse, KfuncUse
+from holdfast.terms import ProgramType
+
+__all__ = ["INSN_TRIALS", "Prober"]
+
+_LOG_BYTES: Final = 4096
+_PSEUDO_KFUNC_CALL: Final = 2
+_NO_SUCH_TYPE: Final = 0x7FF0
+_NO_SUCH_HELPER: Final = 0x7FFFFFF0
+# Only XDP has ever had redirect_map, and XDP has no skb.
+_REDIRECT_MAP: Final = 51
+_SKB_LOAD_BYTES: Final = 26
+# In every kernel, exported or called everywhere, and no kfunc in any.
+_NO_KFUNCS: Final = ("vfs_read", "kfree", "schedule", "vfs_write", "_printk")
+
+
+def _insn(code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> bytes:
+    return struct.pack("=BBhi", code, src << 4 | dst, off, imm)
+
+
+_RETURN_0: Final = _insn(0xB7) + _insn(0x95)
+_ZERO_STACK: Final = _insn(0x7A, 10, off=-8)  # *(u64 *)(r10 - 8) = 0
+_ONE: Final = _insn(0xB7, 1, imm=1)  # r1 = 1
+
+
+def _atomic(operation: int) -> bytes:
+    return _insn(0xB7, 0) + _ONE + _ZERO_STACK + _insn(0xDB, 10, 1, -8, operation) + _RETURN_0
+
+
+INSN_TRIALS: Final[dict[str, bytes]] = {
+    InsnFeature.JMP_LESS: _ONE + _insn(0xA5, 1, off=0, imm=2) + _RETURN_0,
+    InsnFeature.ALU32: _insn(0xB4, 1, imm=1) + _RETURN_0,
+    InsnFeature.JMP32: _ONE + _insn(0x16, 1, off=0, imm=2) + _RETURN_0,
+    InsnFeature.ATOMIC_BITWISE: _atomic(0x40),
+    InsnFeature.ATOMIC_FETCH: _atomic(0x01),
+    InsnFeature.ATOMIC_XCHG: _atomic(0xE1),
+    InsnFeature.ATOMIC_CMPXCHG: _atomic(0xF1),
+    InsnFeature.LDSX: _ZERO_STACK + _insn(0x91, 0, 10, -8) + _RETURN_0,
+    InsnFeature.MOVSX: _ONE + _insn(0xBF, 0, 1, 8) + _RETURN_0,
+    InsnFeature.BSWAP: _ONE + _insn(0xD7, 1, imm=32) + _RETURN_0,
+    InsnFeature.SDIV_SMOD: _ONE + _insn(0x37, 1, off=1, imm=3) + _RETURN_0,
+    InsnFeature.GOTOL: _insn(0x06, imm=0) + _RETURN_0,
+    InsnFeature.MAY_GOTO: _insn(0xB7) + _insn(0xE5, off=0) + _RETURN_0,
+    InsnFeature.LOAD_ACQUIRE: _ZERO_STACK + _insn(0xDB, 0, 10, -8, 0x100) + _RETURN_0,
+    InsnFeature.STORE_RELEASE: _ZERO_STACK + _ONE + _insn(0xDB, 10, 1, -8, 0x110) + _RETURN_0,
+    InsnFeature.LOOP: _insn(0xB7) + _insn(0x07, imm=1) + _insn(0xA5, off=-2, imm=4) + _RETURN_0,
+    InsnFeature.BPF2BPF: _insn(0x85, src=1, imm=1) + _insn(0x95) + _RETURN_0,
+}
+"""One valid program per feature; a kernel that has the feature loads it as a SOCKET_FILTER."""
+
+
+class Prober:
+    """Asks by loading; every program is closed at once. Close it (or use ``with``): it may hold module BTF.
+
+    ``vmlinux`` and ``modules`` are the running kernel's own.
+    """
+
+    def __init__(self, vmlinux: Btf | None, modules: Mapping[str, Btf]) -> None:
+        self._vmlinux = vmlinux
+        self._modules = modules
+        self._types: dict[Context, bool | None] = {}
+        self._helper_controls: dict[Context, tuple[Shape, ...]] = {}
+        self._kfunc_controls: dict[Context, tuple[Shape, ...]] = {}
+        self._module_fds: dict[str, int] | None = None
+        self._held = ExitStack()
+
+    def __enter__(self) -> Prober:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    # -- program types ------------------------------------------------------------------------------------
+
+    def program_type(self, program_type: ProgramType) -> bool | None:
+        """Whether a program of this type can be loaded."""
+        return _any(self._loads(context) for context in contexts(program_type))
+
+    def _loads(self, context: Context) -> bool | None:
+        if context not in self._types:
+            self._types[context] = self._type_answer(context)
+        return self._types[context]
+
+    def _type_answer(self, context: Context) -> bool | None:
+        trial = self._load(context, _RETURN_0)
+        if trial.loaded or trial.log:
+            return True  # the verifier has had it: the type is there, whatever it thinks of the program
+        if context.target is not None:
+            return None  # the target may be missing, and trampolines may be forbidden by lockdown
+        # A type or attach type that is not there is refused as a number that no kernel knows, before the
+        # verifier.
+        nobody = self._load(Context(_NO_SUCH_TYPE), _RETURN_0)
+        if not nobody.loaded and trial.errno == nobody.errno and trial.errno != errno.EPERM:
+            return False
+        return None
+
+    def _call(self, uses: Iterable[Context], judged: Callable[[Context], bool | None]) -> bool | None:
+        """The answer over several contexts: yes from any, no only when all of them say so."""
+
+        def answers() -> Iterator[bool | None]:
+            for context in uses:
+                loads = self._loads(context)
+                if loads is None:
+                    yield None
+                elif loads:
+                    answer = judged(context)
+                    yield None if answer is False and not context.representative else answer
+
+        return _any(answers())
+
+    # -- helpers ------------------------------------------------------------------------------------------
+
+    def helper(self, use: HelperUse) -> bool | None:
+        """Whether the helper may be called from the type (with any attach type, unless one is named)."""
+        uses = contexts(use.program_type, use.attach_type, use.sleepable)
+        return self._call(uses, partial(self._helper_in, use.number))
+
+    def _helper_in(self, number: int, context: Context) -> bool | None:
+        controls = self._helper_controls.get(context)
+        if controls is None:
+            controls = self._helper_controls[context] = self._control_helpers(context)
+        return judge(self._load(context, _insn(0x85, imm=number) + _RETURN_0), controls) if controls else None
+
+    def _control_helpers(self, context: Context) -> tuple[Shape, ...]:
+        """Refusals of a helper that does not exist and of one that this type never had."""
+        foreign = _SKB_LOAD_BYTES if context.program_type is ProgramType.XDP else _REDIRECT_MAP
+        trials = [
+            self._load(context, _insn(0x85, imm=number) + _RETURN_0) for number in (_NO_SUCH_HELPER, foreign)
+        ]
+        shapes = tuple(one for one in map(shape, trials) if one is not None)
+        # map_lookup_elem is allowed everywhere: a control that looks the same cannot tell anything.
+        allowed = shape(self._load(context, _insn(0x85, imm=1) + _RETURN_0))
+        return () if len(shapes) != len(trials) or allowed is None or allowed in shapes else shapes
+
+    # -- kfuncs -------------------------------------------------------------------------------------------
+
+    def kfunc(self, use: KfuncUse) -> bool | None:
+        """Whether the kfunc may be called from the type (with any attach type, unless one is named).
+
+        A function that is in no BTF is a certain no. One that needs a sleepable program counts as callable.
+        """
+        found = self._find(use.name)
+        if found is None:
+            return None if self._vmlinux is None else False
+        uses = contexts(use.program_type, use.attach_type, use.sleepable)
+        return self._call(uses, partial(self._kfunc_in, *found))
+
+    def _find(self, name: str) -> tuple[str | None, int] | None:
+        if self._vmlinux is None:
+            return None
+        ids = self._vmlinux.find_all(name, Kind.FUNC)
+        if ids:
+            return None, ids[0]
+        for module, btf in self._modules.items():
+            ids = btf.find_all(name, Kind.FUNC)
+            if ids:
+                return module, ids[0]
+        return None
+
+    def _kfunc_in(self, module: str | None, type_id: int, context: Context) -> bool | None:
+        controls = self._kfunc_controls.get(context)
+        if controls is None:
+            controls = self._kfunc_controls[context] = self._control_kfuncs(context)
+        if not controls:
+            return None
+        if module is None:
+            return judge(self._load(context, _kfunc_call(type_id) + _RETURN_0), controls)
+        fd = self._module_btf(module)
+        if fd is None:
+            return None
+        # Place 0 of fd_array stands for vmlinux (insn.off == 0), so a module's BTF goes to place 1.
+        trial = self._load(context, _kfunc_call(type_id, 1) + _RETURN_0, fd_array=(0, fd))
+        return judge(trial, controls)
+
+    def _control_kfuncs(self, context: Context) -> tuple[Shape, ...]:
+        """Refusals of functions that are in BTF and are no kfuncs; one is enough, two make it sure."""
+        found: list[Shape] = []
+        for name in _NO_KFUNCS:
+            ids = self._vmlinux.find_all(name, Kind.FUNC) if self._vmlinux else []
+            if ids and (one := shape(self._load(context, _kfunc_call(ids[0]) + _RETURN_0))) is not None:
+                found.append(one)
+            if len(found) == 2:
+                break
+        return tuple(found) if len(set(found)) == 1 else ()
+
+    def _module_btf(self, module: str) -> int | None:
+        """A descriptor of the module's BTF, held until close; None without CAP_SYS_ADMIN (going by id)."""
+        if self._module_fds is None:
+            self._module_fds = {}
+            try:
+                for number in sys.ids("btf"):
+                    owned = sys.fd_by_id("btf", number)
+                    info = sys.btf_info(owned.fileno())
+                    if info.kernel and info.name in self._modules:
+                        self._module_fds[info.name] = self._held.enter_context(owned).fileno()
+                    else:
+                        owned.close()
+            except OSError:
+                pass  # EPERM, or a module that went away meanwhile: what was found is still true
+        return self._module_fds.get(module)
+
+    def _load(self, context: Context, insns: bytes, *, fd_array: tuple[int, ...] = ()) -> Trial:
+        target = self._target(context.target) if context.target else 0
+        if target is None:
+            return Trial(False, errno.ENOENT, "")
+        result = sys.prog_load(
+            context.program_type,
+            insns,
+            expected_attach_type=context.attach_type,
+            flags=sys.ProgFlag.SLEEPABLE if context.sleepable else 0,
+            log_level=1,
+            log_size=_LOG_BYTES,
+            attach_btf_id=target,
+            fd_array=fd_array,
+        )
+        if result.fd is not None:
+            result.fd.close()
+            return Trial(True, 0, result.log)
+        return Trial(False, result.errno, result.log)
+
+    def _target(self, target: Target) -> int | None:
+        ids = self._vmlinux.find_all(target.name, target.kind) if self._vmlinux else []
+        return ids[0] if ids else None
+
+    # -- instructions -------------------------------------------------------------------------------------
+
+    def insn_feature(self, feature: str) -> bool | None:
+        """Whether the verifier takes the instruction; None for a feature without a trial program."""
+        insns = INSN_TRIALS.get(feature)
+        socket_filter = Context(ProgramType.SOCKET_FILTER)
+        if insns is None or not self._load(socket_filter, _RETURN_0).loaded:
+            return None
+        trial = self._load(socket_filter, insns)
+        if trial.loaded:
+            return True
+        # The program is valid, so a verdict of the verifier (it wrote a log) can only be about the
+        # instruction. A JIT that lacks it says so without one.
+        return False if trial.log and trial.errno != errno.EPERM else None
+
+
+def _kfunc_call(type_id: int, off: int = 0) -> bytes:
+    return _insn(0x85, src=_PSEUDO_KFUNC_CALL, off=off, imm=type_id)
+
+
+def _any(answers: Iterable[bool | None]) -> bool | None:
+    """True when one is, False when all are (and there is one), else None. Stops at the first True."""
+    seen: set[bool | None] = set()
+    for answer in answers:
+        if answer:
+            return True
+        seen.add(answer)
+    return False if seen == {False} else None

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a trial program of each type is loaded: attach types, flags, and which types need a target.
+
+The rules are those of ``bpf_prog_load_check_attach()`` and of the types' verifier operations; they hold from
+5.10 on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from holdfast.btf.types import Kind
+from holdfast.terms import AttachType, ProgramType
+
+__all__ = ["Context", "Target", "contexts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a program of a tracing type is loaded for: a type of vmlinux BTF by name and kind."""
+
+    name: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One way to load a trial program.
+
+    ``attach_type`` is the number to pass; for STRUCT_OPS it is the member's place. Where ``representative``
+    is False other programs of the same type and attach type may be allowed more, so that no refusal is a "no".
+    """
+
+    program_type: int
+    attach_type: int = 0
+    sleepable: bool = False
+    target: Target | None = None
+    representative: bool = True
+
+
+_SOME_TRACEPOINT: Final = Target("btf_trace_sched_switch", Kind.TYPEDEF)
+_SOME_ITERATOR: Final = Target("bpf_iter_task", Kind.FUNC)
+# Made for BPF's own tests (net/bpf/test_run.c): any program may attach, and nothing calls them.
+_SOME_FUNCTION: Final = Target("bpf_fentry_test1", Kind.FUNC)
+_SOME_RETURN: Final = Target("bpf_modify_return_test", Kind.FUNC)
+_SOME_HOOK: Final = Target("bpf_lsm_file_open", Kind.FUNC)
+_SOME_SOCKET_HOOK: Final = Target("bpf_lsm_socket_bind", Kind.FUNC)
+_SOME_OPS: Final = Target("tcp_congestion_ops", Kind.STRUCT)
+
+# Types that are loaded for a target. Trampolines (fentry and the like, LSM) may be forbidden where
+# tracepoints and iterators are not.
+_TARGETED: Final[dict[ProgramType, tuple[Context, ...]]] = {
+    ProgramType.TRACING: (
+        Context(ProgramType.TRACING, AttachType.TRACE_RAW_TP, target=_SOME_TRACEPOINT),
+        Context(ProgramType.TRACING, AttachType.TRACE_ITER, target=_SOME_ITERATOR),
+        Context(ProgramType.TRACING, AttachType.TRACE_ITER, True, _SOME_ITERATOR),
+        Context(ProgramType.TRACING, AttachType.TRACE_FENTRY, target=_SOME_FUNCTION),
+        Context(ProgramType.TRACING, AttachType.TRACE_FENTRY, True, _SOME_RETURN),
+        Context(ProgramType.TRACING, AttachType.TRACE_FEXIT, target=_SOME_FUNCTION),
+        Context(ProgramType.TRACING, AttachType.TRACE_FEXIT, True, _SOME_RETURN),
+        Context(ProgramType.TRACING, AttachType.MODIFY_RETURN, target=_SOME_RETURN),
+        Context(ProgramType.TRACING, AttachType.MODIFY_RETURN, True, _SOME_RETURN),
+        Context(ProgramType.TRACING, AttachType.TRACE_FSESSION, target=_SOME_FUNCTION),
+    ),
+    ProgramType.LSM: (
+        Context(ProgramType.LSM, AttachType.LSM_MAC, target=_SOME_HOOK, representative=False),
+        Context(ProgramType.LSM, AttachType.LSM_MAC, True, _SOME_HOOK, representative=False),
+        Context(ProgramType.LSM, AttachType.LSM_CGROUP, target=_SOME_SOCKET_HOOK, representative=False),
+    ),
+    # Member 0, ssthresh, of the one struct_ops type that nearly every kernel has.
+    ProgramType.STRUCT_OPS: (Context(ProgramType.STRUCT_OPS, 0, target=_SOME_OPS, representative=False),),
+    # A target program would be needed as well.
+    ProgramType.EXT: (),
+    ProgramType.UNSPEC: (),
+}
+_UPROBE: Final = frozenset({0, AttachType.TRACE_UPROBE_MULTI, AttachType.TRACE_UPROBE_SESSION})
+
+# The first is what a type is probed with; where the kernel asks for one, which helpers and kfuncs are allowed
+# depends on it. A type that is not listed needs none.
+_ATTACH: Final[dict[ProgramType, tuple[AttachType, ...]]] = {
+    ProgramType.KPROBE: (
+        AttachType.CGROUP_INET_INGRESS,  # 0: a plain kprobe or uprobe
+        AttachType.TRACE_KPROBE_MULTI,
+        AttachType.TRACE_UPROBE_MULTI,
+        AttachType.TRACE_KPROBE_SESSION,
+        AttachType.TRACE_UPROBE_SESSION,
+    ),
+    ProgramType.XDP: (AttachType.XDP, AttachType.XDP_DEVMAP, AttachType.XDP_CPUMAP),
+    ProgramType.CGROUP_SKB: (AttachType.CGROUP_INET_INGRESS, AttachType.CGROUP_INET_EGRESS),
+    ProgramType.CGROUP_SOCK: (
+        AttachType.CGROUP_INET_SOCK_CREATE,
+        AttachType.CGROUP_INET_SOCK_RELEASE,
+        AttachType.CGROUP_INET4_POST_BIND,
+        AttachType.CGROUP_INET6_POST_BIND,
+    ),
+    ProgramType.SOCK_OPS: (AttachType.CGROUP_SOCK_OPS,),
+    ProgramType.CGROUP_DEVICE: (AttachType.CGROUP_DEVICE,),
+    ProgramType.CGROUP_SYSCTL: (AttachType.CGROUP_SYSCTL,),
+    ProgramType.CGROUP_SOCK_ADDR: (
+        AttachType.CGROUP_INET4_CONNECT,
+        AttachType.CGROUP_INET6_CONNECT,
+        AttachType.CGROUP_INET4_BIND,
+        AttachType.CGROUP_INET6_BIND,
+        AttachType.CGROUP_UDP4_SENDMSG,
+        AttachType.CGROUP_UDP6_SENDMSG,
+        AttachType.CGROUP_UDP4_RECVMSG,
+        AttachType.CGROUP_UDP6_RECVMSG,
+        AttachType.CGROUP_INET4_GETPEERNAME,
+        AttachType.CGROUP_INET6_GETPEERNAME,
+        AttachType.CGROUP_INET4_GETSOCKNAME,
+        AttachType.CGROUP_INET6_GETSOCKNAME,
+        AttachType.CGROUP_UNIX_CONNECT,
+        AttachType.CGROUP_UNIX_SENDMSG,
+        AttachType.CGROUP_UNIX_RECVMSG,
+        AttachType.CGROUP_UNIX_GETPEERNAME,
+        AttachType.CGROUP_UNIX_GETSOCKNAME,
+    ),
+    ProgramType.CGROUP_SOCKOPT: (AttachType.CGROUP_GETSOCKOPT, AttachType.CGROUP_SETSOCKOPT),
+    ProgramType.SK_REUSEPORT: (
+        AttachType.SK_REUSEPORT_SELECT,
+        AttachType.SK_REUSEPORT_SELECT_OR_MIGRATE,
+    ),
+    ProgramType.SK_LOOKUP: (AttachType.SK_LOOKUP,),
+    ProgramType.LIRC_MODE2: (AttachType.LIRC_MODE2,),
+    ProgramType.FLOW_DISSECTOR: (AttachType.FLOW_DISSECTOR,),
+    ProgramType.NETFILTER: (AttachType.NETFILTER,),
+}
+# The kernel looks at expected_attach_type of these from some release on (XDP 5.8, ...) and takes 0 always.
+_ZERO_WILL_DO: Final = frozenset(
+    {
+        ProgramType.XDP,
+        ProgramType.CGROUP_SKB,
+        ProgramType.CGROUP_SOCK,
+        ProgramType.SOCK_OPS,
+        ProgramType.CGROUP_DEVICE,
+        ProgramType.CGROUP_SYSCTL,
+        ProgramType.SK_REUSEPORT,
+        ProgramType.LIRC_MODE2,
+        ProgramType.FLOW_DISSECTOR,
+    }
+)
+
+
+def _all(program_type: ProgramType) -> tuple[Context, ...]:
+    if program_type in _TARGETED:
+        return _TARGETED[program_type]
+    if program_type is ProgramType.SYSCALL:
+        return (Context(program_type, sleepable=True),)  # refused without BPF_F_SLEEPABLE
+    numbers: list[int] = [0] if program_type in _ZERO_WILL_DO or program_type not in _ATTACH else []
+    numbers += [one for one in _ATTACH.get(program_type, ()) if one not in numbers]
+    found = [Context(program_type, number) for number in numbers]
+    if program_type is ProgramType.KPROBE:
+        found += [Context(program_type, number, True) for number in numbers if number in _UPROBE]
+    return tuple(found)
+
+
+def contexts(
+    program_type: ProgramType, attach_type: AttachType | None = None, sleepable: bool | None = None
+) -> tuple[Context, ...]:
+    """Ways to load a program of this type: with that attach type and sleepable or not, or (None) all.
+
+    The usual one comes first. Empty where no trial can be made (EXT).
+    """
+    found = _all(program_type)
+    if attach_type is not None and program_type is not ProgramType.STRUCT_OPS:
+        exact = tuple(one for one in found if one.attach_type == attach_type)
+        # Types without attach types of their own take any (bpf_prog_load_check_attach).
+        found = exact or (
+            tuple(one for one in found if one.attach_type == 0) if program_type not in _TARGETED else ()
+        )
+    if sleepable is not None and program_type is not ProgramType.SYSCALL:
+        found = tuple(one for one in found if one.sleepable is sleepable)
+    return found
