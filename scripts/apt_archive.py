@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read the distribution's package archive, the one that apt on this machine is configured with.
 
-No address is written in this repository: apt is asked. What is fetched is checked on the way down: a suite's
-``Release`` against its signature by the distribution's keyring, an index against ``Release``, a package against
-the index. Standard library only, for scripts that run before anything is installed.
+No address is written in this repository: apt is asked. What is fetched is checked on the way down:
+a suite's ``Release`` against its signature by the distribution's keyring, an index against ``Release``,
+a package against the index. Standard library only, for scripts that run before anything is installed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KEYRING_FOLDERS = (Path("/usr/share/keyrings"), Path("/etc/apt/trusted.gpg.d"))
 
 
 class ArchiveError(Exception):
-    """One line for the user. ``offline`` tells an archive that does not answer from one that answers wrongly."""
+    """One line for the user; ``offline``: the archive did not answer, else it answered wrongly."""
 
     def __init__(self, message: str, *, offline: bool = False) -> None:
         super().__init__(message)
@@ -39,7 +39,7 @@ class ArchiveError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """One distribution archive: ``origin`` is ``debian`` or ``ubuntu``, ``codename`` this machine's release."""
+    """A distribution's archive: ``origin`` is debian or ubuntu, ``codename`` this machine's release."""
 
     address: str
     origin: str
@@ -61,7 +61,7 @@ def find_archive() -> Archive:
     targets = run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)"])
     for line in targets.splitlines():
         address, release, component = [*line.split(), "", "", ""][:3]
-        # Third-party archives have no suite named like the distribution's; security archives hold a part only.
+        # Others' archives have no suite named like the distribution's; security archives hold a part only.
         own = release.split("-")[0] in (codename, "stable", "testing", "unstable", "sid")
         if own and component == "main" and "security" not in release + address:
             return Archive(address.rstrip("/"), origin, codename)
@@ -69,7 +69,7 @@ def find_archive() -> Archive:
 
 
 class Suite:
-    """One signed suite of an archive, its files fetched into ``folder`` and used again while they are valid."""
+    """One signed suite of an archive; ``folder`` keeps its indexes, used again while they are valid."""
 
     def __init__(self, archive: Archive, name: str, folder: Path) -> None:
         self.archive = archive
@@ -141,7 +141,7 @@ def section(text: str, field: str) -> dict[str, str]:
 
 
 def download(address: str, target: Path, digest: str | None = None) -> Path:
-    """Fetch a file in one step or not at all, by apt's own downloader where there is one (proxies, mirrors)."""
+    """Fetch a file in one step or not at all, by apt's own downloader if there is one (proxies, mirrors)."""
     staged = target.with_name(f".{target.name}.part")
     staged.unlink(missing_ok=True)
     helper = Path("/usr/lib/apt/apt-helper")

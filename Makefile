@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+# Each target calls what it needs before it; `make setup` done twice does nothing the second time.
+
+PYTHON := .venv/bin/python
+HOLDFAST := .venv/bin/holdfast
+
+# Real objects, none written here. Debian's suites; on Ubuntu the same packages of its own release.
+CORPUS := sid:udev-hid-bpf sid:libbpftune0 trixie:libbpf-tools trixie:xdp-tools trixie:qemu-system-x86 \
+          trixie:systemd trixie:systemd-container trixie:libsystemd-shared
+
+.PHONY: setup run test corpus bench bench-rss truth lint format types floors docs wheel clean
+
+setup:
+	@scripts/setup-packages
+	@scripts/setup-venv
+	@$(PYTHON) scripts/build-libbpf || echo "setup: no libbpf of our own; the system's is used, older rules apply" >&2
+	@$(PYTHON) scripts/build-bpf
+
+run: setup
+	@$(HOLDFAST) rss demo
+
+# Without a network the tests of the corpus are skipped, except in CI.
+corpus: setup
+	@$(PYTHON) scripts/fetch-corpus $(CORPUS) || [ "$$CI" != true ]
+
+test: corpus
+	@$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+bench: corpus
+	@$(PYTHON) -m bench
+
+bench-rss: setup
+	@$(PYTHON) -m bench.rss
+
+# What is predicted against what really loads, on the running kernel.
+truth: corpus
+	@$(PYTHON) -m pytest -m "corpus and (live or oracle)" $(PYTEST_ARGS)
+
+lint: setup
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+
+format: setup
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+types: setup
+	@.venv/bin/mypy
+
+floors: setup
+	@.venv/bin/lint-imports
+
+docs: setup
+	@$(PYTHON) scripts/check-docs
+
+# Carries the libbpf and the BPF objects that setup built, so it is for this platform.
+wheel: setup
+	@$(PYTHON) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+clean:
+	rm -rf build dist .venv src/holdfast/_bundled .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find bundles -name '*.bpf.o' -delete

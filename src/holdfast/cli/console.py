@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Output for people and for programs: text through rich, JSON on stdout alone, progress on stderr.
+
+rich and msgspec are imported by the function that needs them: a verb that prints JSON never pays for tables.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["PLAIN_WIDTH", "make_console", "print_json", "progress"]
+
+PLAIN_WIDTH = 100  # columns, where stdout is no terminal and so has no width of its own
+
+
+def make_console() -> Console:
+    """Return a console on stdout. It takes text as it is: markup, emoji names and number colours are off.
+
+    Colour is on for a terminal only, and off with ``NO_COLOR`` (rich heeds it itself).
+    """
+    from rich.console import Console
+
+    return Console(
+        file=sys.stdout,
+        width=None if sys.stdout.isatty() else PLAIN_WIDTH,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+
+
+@contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Callable[[str], None]]:
+    """Show a bar on stderr while the block runs, if stderr is a terminal; it is gone afterwards.
+
+    Yields ``step``, to be called after each of the ``total`` parts with the name of the next (may be empty).
+    """
+    if not sys.stderr.isatty():
+        yield lambda _name: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    console = Console(file=sys.stderr, markup=False, emoji=False, highlight=False)
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=total)
+
+        def step(name: str) -> None:
+            bar.update(task, advance=1, description=f"{what} {name}".rstrip())
+
+        yield step
+
+
+def print_json(value: object) -> None:
+    """Write one JSON document to stdout: keys sorted, two spaces, a line feed at the end.
+
+    Takes dicts, lists, scalars, dataclasses, msgspec structs and paths; anything else raises TypeError.
+    """
+    import msgspec
+
+    data = msgspec.json.encode(value, enc_hook=_encode, order="sorted")
+    sys.stdout.write(msgspec.json.format(data, indent=2).decode() + "\n")
+
+
+def _encode(value: Any) -> str:
+    if isinstance(value, PurePath):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The door of the command line: ``holdfast`` and ``python -m holdfast.cli.main``.
+
+Importing this module costs less than starting the interpreter; click comes in with the first verb.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line of this process and exit with its status."""
+    try:
+        status = _run(sys.argv[1:])
+        # A reader that has gone (head, less) shows here at the latest, not in the interpreter's last breath.
+        sys.stdout.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # what is still buffered goes there at exit
+        status = 1
+    sys.exit(status)
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments == ["--version"]:
+        from holdfast._version import __version__
+
+        sys.stdout.write(f"holdfast {__version__}\n")
+        return 0
+    from holdfast.cli.group import run
+
+    return run(arguments)
+
+
+if __name__ == "__main__":
+    main()
