@@ -27,10 +27,11 @@ _T = TypeVar("_T", CoreRelo, LineInfo)
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function symbol with its code; ``slot`` is its place in the section, records are relative to its
+    """A function symbol with its code; ``index`` counts the object's functions, ``slot`` is its place in the section, records are relative to its
     start.
     """
 
+    index: int
     name: str
     section: ElfSection
     slot: int
@@ -57,7 +58,7 @@ def read_functions(image: ElfImage, ext: BtfExt) -> list[Function]:
     for _, target, rows in image.relocations():
         if target.is_code:
             relocations.setdefault(target.index, []).extend(rows)
-    functions = []
+    functions: list[Function] = []
     for section in image.sections:
         if not section.is_code:
             continue
@@ -74,6 +75,7 @@ def read_functions(image: ElfImage, ext: BtfExt) -> list[Function]:
             hidden = symbol.visibility in (STV_HIDDEN, STV_INTERNAL)
             functions.append(
                 Function(
+                    len(functions),
                     symbol.name,
                     section,
                     start // INSN_SIZE,

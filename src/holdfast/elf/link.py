@@ -44,7 +44,8 @@ class _Stream:
             raise LinkError(f"more than {MAX_SLOTS} instructions")
         self.insns += function.insns
         length = len(function.insns)
-        self.parts.append(Part(function.name, start, length, function.func_type_id, function.is_global))
+        part = Part(function.index, function.name, start, length, function.func_type_id, function.is_global)
+        self.parts.append(part)
         self.core_relos += [(start + slot, relo) for slot, relo in function.core_relos]
         self.lines += [(start + slot, line) for slot, line in function.lines]
         return start

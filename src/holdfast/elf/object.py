@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path, PurePath
@@ -17,9 +17,10 @@ from holdfast.elf.functions import Function, read_functions
 from holdfast.elf.image import ElfImage, read_image
 from holdfast.elf.link import Linker
 from holdfast.elf.maps import Refusal, data_maps, declared_maps, legacy_maps
-from holdfast.elf.spec import ExternSpec, InitialSlot, MapOrigin, MapSpec, ObjectSpec, OpenProblem
+from holdfast.elf.spec import ExternSpec, InitialSlot, MapOrigin, MapSpec, ObjectRelo, ObjectSpec, OpenProblem
 from holdfast.elf.struct_ops import struct_ops_maps
 from holdfast.errors import ObjectFileError
+from holdfast.insn import INSN_SIZE
 
 __all__ = ["object_from_bytes", "open_object"]
 
@@ -95,6 +96,7 @@ class _Opener:
             tuple(externs),
             btf,
             tuple(self.problems),
+            tuple(_core_relos(ext, functions)),
         )
 
     def btf(self) -> tuple[Btf | None, BtfExt]:
@@ -127,6 +129,21 @@ class _Opener:
             return None
         (value,) = struct.unpack("<I" if self.image.byteorder == "little" else ">I", section.data)
         return int(value)
+
+
+def _core_relos(ext: BtfExt, functions: list[Function]) -> Iterator[ObjectRelo]:
+    homes: dict[str, list[Function]] = {}
+    for function in functions:
+        homes.setdefault(function.section.name, []).append(function)
+    for section, relos in ext.core_relos.items():
+        for relo in relos:
+            at = relo.insn_off // INSN_SIZE
+            for function in homes.get(section, []):
+                slot = at - function.slot
+                if 0 <= slot < len(function.insns):
+                    following = function.insns[slot + 1] if slot + 1 < len(function.insns) else None
+                    insn = function.insns[slot]
+                    yield ObjectRelo(function.index, function.is_subprog, slot, insn, following, relo)
 
 
 def _with_slots(image: ElfImage, maps: list[MapSpec]) -> list[MapSpec]:

@@ -23,6 +23,7 @@ __all__ = [
     "InitialSlot",
     "MapOrigin",
     "MapSpec",
+    "ObjectRelo",
     "ObjectSpec",
     "OpenProblem",
     "Part",
@@ -159,8 +160,12 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A function inside a program's stream: the main function first, then each subprogram that it reaches."""
+    """A function inside a program's stream: the main function first, then each subprogram that it reaches.
 
+    ``function`` is its number in the object (:class:`ObjectRelo`).
+    """
+
+    function: int
     name: str
     start: int
     length: int
@@ -215,6 +220,20 @@ class ProgramSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectRelo:
+    """A CO-RE relocation where it stands in the object: ``slot`` counts from the start of function number
+    ``function``; ``following`` is the next slot, the second half of a wide instruction.
+    """
+
+    function: int
+    is_subprog: bool
+    slot: int
+    insn: Instruction
+    following: Instruction | None
+    relo: CoreRelo
+
+
+@dataclass(frozen=True, slots=True)
 class OpenProblem:
     """Something that makes libbpf refuse the object when it opens it; ``rule`` names the place in libbpf."""
 
@@ -225,7 +244,10 @@ class OpenProblem:
 
 @dataclass(frozen=True, slots=True)
 class ObjectSpec:
-    """A BPF object. ``byteorder`` is "little" or "big"; ``license`` is "" without a license section."""
+    """A BPF object. ``byteorder`` is "little" or "big"; ``license`` is "" without a license section.
+
+    ``core_relos`` are those of all functions in the order of .BTF.ext, which is the order that libbpf takes.
+    """
 
     path: str
     sha256: str
@@ -237,6 +259,7 @@ class ObjectSpec:
     externs: tuple[ExternSpec, ...]
     btf: Btf | None
     problems: tuple[OpenProblem, ...] = ()
+    core_relos: tuple[ObjectRelo, ...] = field(default=(), repr=False)
 
     def program(self, name: str) -> ProgramSpec | None:
         """The program of that name."""
