@@ -27,8 +27,8 @@ _T = TypeVar("_T", CoreRelo, LineInfo)
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function symbol with its code; ``index`` counts the object's functions, ``slot`` is its place in the section, records are relative to its
-    start.
+    """A function symbol with its code; ``index`` counts the object's functions, ``slot`` is its place in the
+    section, records are relative to its start.
     """
 
     index: int
