@@ -34,15 +34,15 @@ _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _C_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECTION_MAP: Final = re.compile(r"\.(rodata|data|bss|kconfig)(\.[A-Za-z0-9_.]+)?")
 _ENTRY_POINT: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-# Their sizes say nothing (the kernel's own struct, pages, or nothing at all), so a manifest may leave them out.
+# Their sizes say nothing (the kernel's own struct, pages, nothing at all): a manifest may leave them out.
 _UNSIZED: Final = frozenset(
     {MapType.RINGBUF, MapType.USER_RINGBUF, MapType.ARENA, MapType.STRUCT_OPS, MapType.INSN_ARRAY}
 )
 
 
 class Attach(StrEnum):
-    """What is done with a loaded program: ``none`` hands it over as a descriptor, ``auto`` attaches it where its
-    section says."""
+    """What is done with a loaded program: ``none`` hands it over as a descriptor, ``auto`` attaches it where
+    its section says."""
 
     NONE = "none"
     AUTO = "auto"
@@ -67,8 +67,8 @@ class InterfaceProgram:
 class InterfaceMap:
     """A map that every variant exports. Sizes are bytes; ``flags`` are those of MAP_CREATE.
 
-    None is what the manifest leaves open: variants must then agree with each other alone. ``key`` and ``value``
-    name a type as C does (``struct rss_config``). ``attach`` is ``auto`` for STRUCT_OPS maps only.
+    None is what the manifest leaves open: variants must then agree with each other alone. ``key`` and
+    ``value`` name a type as C does (``struct rss_config``). ``attach`` is ``auto`` for STRUCT_OPS maps only.
     """
 
     name: str
@@ -202,10 +202,7 @@ def _map(name: str, table: Table) -> InterfaceMap:
             f"{name!r} is no name of a map", hint="a C identifier, or .rodata, .data, .bss, .kconfig"
         )
     kind = _kind(table, _MAP_TYPES, "BPF_MAP_TYPE_")
-    sized = kind not in _UNSIZED
-    sizes = {
-        key: table.number(key) if sized else table.optional_number(key) for key in ("key_size", "value_size")
-    }
+    size = table.optional_number if kind in _UNSIZED else table.number
     attach = table.choice("attach", _ATTACH, "none")
     if attach is Attach.AUTO and kind is not MapType.STRUCT_OPS:
         raise table.fail(
@@ -214,8 +211,8 @@ def _map(name: str, table: Table) -> InterfaceMap:
     found = InterfaceMap(
         name=name,
         type=kind,
-        key_size=sizes["key_size"],
-        value_size=sizes["value_size"],
+        key_size=size("key_size"),
+        value_size=size("value_size"),
         max_entries=table.optional_number("max_entries"),
         flags=_flags(table),
         key=_type_name(table, "key"),
@@ -273,7 +270,7 @@ def _variant(table: Table) -> Variant:
 
 
 def _inside(table: Table, key: str, text: str) -> str:
-    """A path that stays below the bundle's folder, as it is spelled; where links lead is seen when it is opened."""
+    """A path that stays below the bundle's folder as it is spelled; links are followed when it is opened."""
     path = PurePosixPath(text)
     if path.is_absolute() or ".." in path.parts or "\0" in text:
         hint = "write it relative to the folder of the manifest, without '..'"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flags of MAP_CREATE by name (``include/uapi/linux/bpf.h``), without ``BPF_F_``.
 
-Those that a declaration in an object can carry: flags that pass a descriptor (VTYPE_BTF_OBJ_FD, TOKEN_FD) are the
-loader's.
+Those that a declaration in an object can carry: flags that go with a descriptor (VTYPE_BTF_OBJ_FD, TOKEN_FD)
+are the loader's.
 """
 
 from __future__ import annotations

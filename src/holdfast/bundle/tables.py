@@ -19,7 +19,7 @@ _NAMES: Final = {bool: "a truth value", int: "a number", str: "a string", list: 
 class Table:
     """One table of a manifest. ``place`` is how errors call it, e.g. ``[interface.maps.rss_config]``.
 
-    Every method raises :class:`~holdfast.errors.ManifestError`; :meth:`finish` does for keys that nobody read.
+    Every method raises :class:`~holdfast.errors.ManifestError`; :meth:`finish` does for unread keys.
     """
 
     def __init__(self, path: str, place: str, content: Mapping[str, Any], dotted: str = "") -> None:
