@@ -18,7 +18,7 @@ from holdfast.btf.types import Enum, Kind
 from holdfast.kernels import enabled
 from holdfast.kernels.answer import Answer
 from holdfast.kernels.host import HostFacts
-from holdfast.kernels.kfuncs import KfuncFacts, Registration, tagged_kfuncs
+from holdfast.kernels.kfuncs import FMOD_RET_TESTS, KfuncFacts, Registration, tagged_kfuncs
 from holdfast.kernels.probed import HelperUse, KfuncUse, ProbeFacts
 from holdfast.terms import AttachType, Evidence, MapType, ProgramType
 
@@ -55,8 +55,8 @@ class KernelFacts:
     ``id`` is ``live/<release>``, ``file/<release>`` or ``<distribution>/<release>``. ``modules`` holds the
     BTF of the modules that are loaded (or came along), in load order, read when asked for; ``module_names``
     are all of them, with BTF or without, None for a kernel that is only a file. ``config`` maps ``CONFIG_X``
-    to its value (``y``, ``m``, a number, a string without quotes), without those that are not set; it may be a
-    mapping that reads the file when first asked, None where there is none. ``host`` is None for a kernel that
+    to its value (``y``, ``m``, a number, a string without quotes), without those that are not set; it may be
+    a mapping that reads the file when first asked, None where there is none. ``host`` is None for a kernel that
     is only a file: policy is then not judged. ``registrations`` is for what .BTF_ids and init code tell, by
     kfunc name, None where they were not read.
 
@@ -82,7 +82,7 @@ class KernelFacts:
         """The same kernel with these answers added to those it has; BTF is shared."""
         return replace(self, probes=self.probes | probes if self.probes else probes)
 
-    # -- BTF --------------------------------------------------------------------------------------------
+    # -- BTF ---------------------------------------------------------------------------------------
 
     def btfs(self) -> Iterator[tuple[str | None, Btf]]:
         """vmlinux (None) and then each module, in libbpf's order of search."""
@@ -145,7 +145,7 @@ class KernelFacts:
                 return _FROM_BTF(True, note=f"enum {enum} has {name}")
         return _FROM_BTF(False, note=f"enum {enum} has no {what}")
 
-    # -- types of programs, maps, attachments, links ------------------------------------------------------
+    # -- types of programs, maps, attachments, links -----------------------------------------------
 
     def program_type(self, program_type: ProgramType) -> Answer:
         """Whether programs of this type can be loaded: known to the kernel and compiled in."""
@@ -155,9 +155,7 @@ class KernelFacts:
         known = self.program_type_known(program_type)
         if known.value is not True:
             return known
-        return enabled.program_type(self, program_type) or _UNKNOWN(
-            f"the kernel knows {program_type.name}; nothing tells whether it is compiled in"
-        )
+        return enabled.program_type(self, program_type)
 
     def program_type_known(self, program_type: ProgramType) -> Answer:
         """Whether ``enum bpf_prog_type`` has it; the kernel may still be built without it."""
@@ -171,9 +169,7 @@ class KernelFacts:
         known = self.map_type_known(map_type)
         if known.value is not True:
             return known
-        return enabled.map_type(self, map_type) or _UNKNOWN(
-            f"the kernel knows {map_type.name}; nothing tells whether it is compiled in"
-        )
+        return enabled.map_type(self, map_type)
 
     def map_type_known(self, map_type: MapType) -> Answer:
         """Whether ``enum bpf_map_type`` has it; the kernel may still be built without it."""
@@ -192,7 +188,7 @@ class KernelFacts:
         present = full in values
         return _FROM_BTF(present, note=f"enum bpf_link_type has {'' if present else 'no '}{full}")
 
-    # -- helpers ------------------------------------------------------------------------------------------
+    # -- helpers -----------------------------------------------------------------------------------
 
     def helper_name(self, number: int) -> str | None:
         """The helper's name in this kernel's ``enum bpf_func_id``, without ``BPF_FUNC_``."""
@@ -214,8 +210,8 @@ class KernelFacts:
     ) -> Answer:
         """Whether a program of this type may call the helper.
 
-        Without a probe only the helper's absence is certain. ``attach_type`` and ``sleepable`` None ask whether
-        any program of the type may.
+        Without a probe only the helper's absence is certain. ``attach_type`` and ``sleepable`` None ask
+        whether any program of the type may.
         """
         if self.probes is not None:
             probed = self.probes.helper(HelperUse(number, program_type, attach_type, sleepable))
@@ -226,7 +222,7 @@ class KernelFacts:
             return known
         return _UNKNOWN(f"the kernel knows helper {number}; BTF does not say which program types may call it")
 
-    # -- kfuncs -------------------------------------------------------------------------------------------
+    # -- kfuncs ------------------------------------------------------------------------------------
 
     def kfunc(self, name: str) -> KfuncFacts | None:
         """The function of that name, None when no BTF has one. ``is_tagged`` tells of a kfunc."""
@@ -276,14 +272,14 @@ class KernelFacts:
         return found
 
     def kfunc_names(self) -> list[str]:
-        """Names of all kfuncs that are tagged or registered, sorted.
+        """Names of all kfuncs that are tagged or registered, sorted; targets of fmod_ret are left out.
 
         Empty for a kernel whose BTF has no tags when .BTF_ids was not read, though it may have kfuncs.
         """
         names = set(self.registrations or {})
         for module, btf in self.btfs():
             names.update(btf.name(type_id) for type_id in self._tagged_ids(module or "vmlinux", btf))
-        return sorted(names)
+        return sorted(names - FMOD_RET_TESTS)
 
     def is_kfunc(self, name: str) -> Answer:
         """Whether the function of that name is registered as a kfunc, for whichever program type."""
@@ -296,9 +292,9 @@ class KernelFacts:
         found = self.kfunc(name)
         if found is None:
             return _FROM_BTF(False, note=f"function {name} is not in the BTF of {self._where()}")
+        if found.is_tagged and name in FMOD_RET_TESTS:
+            return Answer(False, Evidence.RULE, "it is tagged as a target of fmod_ret, not as a kfunc")
         if found.is_tagged:
-            # Tests of fmod_ret are tagged too and are no kfuncs, so a tag does not mean that any program may
-            # call.
             return _FROM_BTF(True, note="its BTF has the tag bpf_kfunc")
         if self.registrations is not None and found.module is None:
             return Answer(False, Evidence.BTF_IDS, "it is in no kfunc set of .BTF_ids")
@@ -320,8 +316,8 @@ class KernelFacts:
         """Whether a program of this type may call the kfunc.
 
         Asked of a probe, then of the registration; without both only absence is certain. ``attach_type`` and
-        ``sleepable`` None ask whether any program of the type may. A yes does not mean that every such program
-        may: flags (KF_SLEEPABLE and the like) are not judged.
+        ``sleepable`` None ask whether any program of the type may. A yes does not mean that every such
+        program may: flags (KF_SLEEPABLE and the like) are not judged.
         """
         if self.probes is not None:
             probed = self.probes.kfunc(KfuncUse(name, program_type, attach_type, sleepable))
@@ -339,7 +335,7 @@ class KernelFacts:
             return registered
         return _UNKNOWN("BTF does not say which program types may call it")
 
-    # -- attach targets -----------------------------------------------------------------------------------
+    # -- attach targets ----------------------------------------------------------------------------
 
     def tracepoint_btf(self, name: str) -> Answer:
         """Whether tp_btf and raw_tp can attach to tracepoint ``name``: typedef ``btf_trace_<name>``."""
@@ -371,7 +367,7 @@ class KernelFacts:
         note = f"{name} is {'' if found else 'not '}in /proc/kallsyms"
         return Answer(bool(found), Evidence.SYSTEM, note)
 
-    # -- config -------------------------------------------------------------------------------------------
+    # -- config ------------------------------------------------------------------------------------
 
     def config_value(self, key: str) -> str | None:
         """The value of ``CONFIG_X`` (``y``, ``m``, text without quotes); None when not set or config is

@@ -11,12 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from holdfast.btf import Btf
 from holdfast.btf.types import DeclTag, Kind
 from holdfast.terms import Evidence, ProgramType
 
-__all__ = ["KfuncFacts", "Registration", "tagged_kfuncs"]
+__all__ = ["FMOD_RET_TESTS", "KfuncFacts", "Registration", "tagged_kfuncs"]
+
+FMOD_RET_TESTS: Final = frozenset(
+    {"bpf_fentry_test1", "bpf_modify_return_test", "bpf_modify_return_test2", "bpf_modify_return_test_tp"}
+)
+"""Tagged ``bpf_kfunc`` and callable from no program.
+
+net/bpf/test_run.c lists them in a kfunc set (bpf_test_modify_return_ids) that is registered by
+register_btf_fmodret_id_set(), the only user of it in 6.12, 6.18 and 7.1. A tag does not tell the two apart.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +48,8 @@ class KfuncFacts:
     """One function of the name of a kfunc.
 
     ``module`` is None for vmlinux; ``type_id`` is the FUNC in that BTF, ``btf``. ``is_tagged`` says whether
-    it has the decl tag ``bpf_kfunc``, None when that BTF has no such tags at all and so cannot tell. ``flags``
-    (without ``KF_``) and ``program_types`` are None where unknown. ``program_types`` from a probe are those
+    it has the decl tag ``bpf_kfunc``, None when that BTF has no such tags at all and so cannot tell.
+    ``flags`` (without ``KF_``) and ``program_types`` are None where unknown. ``program_types`` from a probe are those
     that accepted the call here, and then ``undecided`` are those that could not be asked.
     """
 

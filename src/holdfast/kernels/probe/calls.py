@@ -88,7 +88,7 @@ class Prober:
     def __exit__(self, *_: object) -> None:
         self._held.close()
 
-    # -- program types ------------------------------------------------------------------------------------
+    # -- program types -----------------------------------------------------------------------------
 
     def program_type(self, program_type: ProgramType) -> bool | None:
         """Whether a program of this type can be loaded."""
@@ -126,7 +126,7 @@ class Prober:
 
         return _any(answers())
 
-    # -- helpers ------------------------------------------------------------------------------------------
+    # -- helpers -----------------------------------------------------------------------------------
 
     def helper(self, use: HelperUse) -> bool | None:
         """Whether the helper may be called from the type (with any attach type, unless one is named)."""
@@ -150,7 +150,7 @@ class Prober:
         allowed = shape(self._load(context, _insn(0x85, imm=1) + _RETURN_0))
         return () if len(shapes) != len(trials) or allowed is None or allowed in shapes else shapes
 
-    # -- kfuncs -------------------------------------------------------------------------------------------
+    # -- kfuncs ------------------------------------------------------------------------------------
 
     def kfunc(self, use: KfuncUse) -> bool | None:
         """Whether the kfunc may be called from the type (with any attach type, unless one is named).
@@ -240,7 +240,7 @@ class Prober:
         ids = self._vmlinux.find_all(target.name, target.kind) if self._vmlinux else []
         return ids[0] if ids else None
 
-    # -- instructions -------------------------------------------------------------------------------------
+    # -- instructions ------------------------------------------------------------------------------
 
     def insn_feature(self, feature: str) -> bool | None:
         """Whether the verifier takes the instruction; None for a feature without a trial program."""
@@ -251,9 +251,9 @@ class Prober:
         trial = self._load(socket_filter, insns)
         if trial.loaded:
             return True
-        # The program is valid, so a verdict of the verifier (it wrote a log) can only be about the
-        # instruction. A JIT that lacks it says so without one.
-        return False if trial.log and trial.errno != errno.EPERM else None
+        # The program is valid, so EINVAL from the verifier (it wrote a log) is about the instruction. What a
+        # JIT says, or a limit on its memory, has other numbers.
+        return False if trial.log and trial.errno == errno.EINVAL else None
 
 
 def _kfunc_call(type_id: int, off: int = 0) -> bytes:

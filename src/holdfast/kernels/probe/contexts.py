@@ -29,7 +29,7 @@ class Context:
     """One way to load a trial program.
 
     ``attach_type`` is the number to pass; for STRUCT_OPS it is the member's place. Where ``representative``
-    is False other programs of the same type and attach type may be allowed more, so that no refusal is a "no".
+    is False other programs of the same type and attach type may be allowed more: no refusal is then a "no".
     """
 
     program_type: int

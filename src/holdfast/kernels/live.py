@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Facts of the running kernel: /sys/kernel/btf, config, modules, policy, and on request probes.
+
+With a warm cache this takes some 10 ms. What a cached file depends on is in its name. For an index that is
+the BTF itself. For probe answers it is everything that can change one without a new kernel: the boot, the BTF
+of vmlinux, each loaded module (one that was loaded again has a new inode in /sys), the capabilities and user
+namespace of this process, its security context and seccomp mode, sysctls, lockdown and the active security
+modules.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from holdfast import sys
+from holdfast._version import __version__
+from holdfast.btf import Btf
+from holdfast.errors import KernelAccessError
+from holdfast.kernels import kconfig
+from holdfast.kernels.cache import Cache, digest, folder
+from holdfast.kernels.facts import Kallsyms, KernelFacts
+from holdfast.kernels.host import HostFacts
+from holdfast.kernels.probed import ProbeFacts, Wanted
+
+__all__ = ["facts", "host"]
+
+_BTF: Final = Path("/sys/kernel/btf")
+_PROC: Final = Path("/proc")
+_SECURITY: Final = Path("/sys/kernel/security")
+
+
+def facts(probe: Wanted | None = None, *, cache: Cache | None = None) -> KernelFacts:
+    """What the running kernel offers to this process, id ``live/<release>``.
+
+    ``probe`` is what to ask by trial as far as the cache does not know it; None looks at the cache alone and
+    loads nothing. ``cache`` is :func:`~holdfast.kernels.cache.folder` unless given. Raises
+    :exc:`~holdfast.errors.KernelAccessError` for a kernel without BTF.
+    """
+    cache = cache if cache is not None else Cache(folder())
+    release, arch = os.uname().release, os.uname().machine
+    data = _read_vmlinux()
+    check = zlib.crc32(data)
+    build = digest("vmlinux", arch, _bytes("/sys/kernel/notes") or digest(data), str(len(data)))
+    vmlinux = _indexed(data, build, check, cache, None, str(_BTF / "vmlinux"))
+    names = _module_names()
+    modules = _Modules(names or (), vmlinux, build, cache)
+    policy = host()
+    found = KernelFacts(
+        id=f"live/{release}",
+        release=release,
+        arch=arch,
+        source="live",
+        vmlinux=vmlinux,
+        modules=modules,
+        module_names=None if names is None else frozenset(names),
+        config=_config(release),
+        host=policy,
+        kallsyms=_kallsyms(),
+    )
+    probes = _probes(
+        probe, found, digest("probes", __version__, build, str(check), _surroundings(policy)), cache
+    )
+    return found if probes is None else found.with_probes(probes)
+
+
+def host() -> HostFacts:
+    """Capabilities of the calling thread, sysctls, lockdown and active security modules."""
+    level = sys.lockdown()
+    lsms = _text(_SECURITY / "lsm")
+    jit = _text(_PROC / "sys/net/core/bpf_jit_enable")
+    return HostFacts(
+        capabilities=sys.capabilities(),
+        initial_user_namespace=sys.in_initial_user_namespace(),
+        unprivileged_bpf_disabled=sys.unprivileged_bpf_disabled(),
+        bpf_jit_enable=int(jit) if jit and jit.isdigit() else None,
+        lockdown=level.value if level else None,
+        lsms=tuple(lsms.split(",")) if lsms else None,
+    )
+
+
+# -- BTF -------------------------------------------------------------------------------------------
+
+
+def _read_vmlinux() -> bytes:
+    path = _BTF / "vmlinux"
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise KernelAccessError(
+            f"the running kernel shows no BTF: {path} does not exist",
+            hint="it needs a kernel built with CONFIG_DEBUG_INFO_BTF=y (and /sys mounted, in a container)",
+        ) from None
+    except OSError as error:
+        raise KernelAccessError(
+            f"the running kernel's BTF cannot be read: {path}: {error.strerror}",
+            hint="everybody may read it by default; look at the permissions of /sys in this container",
+        ) from None
+
+
+def _indexed(data: bytes, build: str, check: int, cache: Cache, base: Btf | None, origin: str) -> Btf:
+    name = f"{build}.index"
+    index = cache.index(name, check)
+    btf = Btf(data, base=base, origin=origin, index=index)
+    if index is None:
+        cache.put_index(name, check, btf.index)
+    return btf
+
+
+class _Modules(Mapping[str, Btf]):
+    """BTF of the loaded modules by name, in load order, each read when it is first asked for."""
+
+    def __init__(self, names: tuple[str, ...], vmlinux: Btf, build: str, cache: Cache) -> None:
+        # A module without BTF of its own has no file here.
+        self._names = dict.fromkeys(name for name in names if (_BTF / name).exists())
+        self._vmlinux, self._build, self._cache = vmlinux, build, cache
+        self._read: dict[str, Btf] = {}
+
+    def __getitem__(self, name: str) -> Btf:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._read:
+            path = _BTF / name
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                raise KernelAccessError(
+                    f"the BTF of module {name} cannot be read: {path}: {error.strerror}",
+                    hint="a module that was unloaded meanwhile has none: try again",
+                ) from None
+            build = digest("module", self._build, data)
+            self._read[name] = _indexed(data, build, zlib.crc32(data), self._cache, self._vmlinux, str(path))
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _module_names() -> tuple[str, ...] | None:
+    """All loaded modules in load order; none at all for a kernel without modules, None when unreadable."""
+    try:
+        text = (_PROC / "modules").read_text()
+    except FileNotFoundError:
+        return () if (_PROC / "version").exists() else None
+    except OSError:
+        return None
+    # The kernel lists the newest first.
+    return tuple(reversed([line.split(" ", 1)[0] for line in text.splitlines()]))
+
+
+# -- config and kallsyms ---------------------------------------------------------------------------
+
+
+def _config(release: str) -> Mapping[str, str] | None:
+    candidates = (
+        _PROC / "config.gz",
+        Path(f"/boot/config-{release}"),
+        Path(f"/lib/modules/{release}/config"),
+        Path(f"/usr/lib/kernel/config-{release}"),
+    )
+    for path in candidates:
+        if os.access(path, os.R_OK):
+            return kconfig.LazyConfig(lambda path=path: _read_config(path))  # type: ignore[misc]
+    return None
+
+
+def _read_config(path: Path) -> dict[str, str]:
+    try:
+        data = path.read_bytes()
+        return kconfig.parse(kconfig.gunzip(data) if data[:2] == b"\x1f\x8b" else data.decode())
+    except (OSError, ValueError) as error:
+        raise KernelAccessError(
+            f"the running kernel's config cannot be read: {path}: {error}",
+            hint="remove or repair the file; without one, the config counts as unknown",
+        ) from None
+
+
+def _kallsyms() -> Kallsyms:
+    read: list[bytes] = []
+
+    def addresses(name: str) -> list[int] | None:
+        if not read:
+            read.append(_bytes(_PROC / "kallsyms"))
+        if not read[0]:
+            return None
+        wanted = re.escape(name.encode())
+        # "address type name [\tmodule]"; Clang's LTO adds .llvm.<hash> to local data (libbpf 1.0 skips it)
+        line = rb"^([0-9a-f]+) (?:\S " + wanted + rb"|d " + wanted + rb"\.llvm\.\S*)(?:\t|$)"
+        return [int(found, 16) for found in _near(read[0], name.encode(), re.compile(line, re.MULTILINE))]
+
+    return addresses
+
+
+def _near(text: bytes, name: bytes, line: re.Pattern[bytes]) -> Iterator[bytes]:
+    """First groups of ``line`` on the lines with ``name``: find() is 100 times faster than the pattern."""
+    at = text.find(b" " + name)
+    while at >= 0:
+        start = text.rfind(b"\n", 0, at) + 1
+        end = text.find(b"\n", at)
+        found = line.match(text[start : end if end >= 0 else len(text)])
+        if found:
+            yield found[1]
+        at = text.find(b" " + name, at + 1)
+
+
+# -- probes ----------------------------------------------------------------------------------------
+
+
+def _probes(wanted: Wanted | None, kernel: KernelFacts, name: str, cache: Cache) -> ProbeFacts | None:
+    from holdfast.kernels import probe_store
+
+    name = f"{name}.probes"
+    content = cache.get(name)
+    known = probe_store.from_bytes(bytes(content)) if content is not None else None
+    missing = (known or ProbeFacts()).missing(wanted) if wanted is not None else Wanted()
+    if missing == Wanted():
+        return known
+    from holdfast.kernels.probe import probe
+
+    asked = probe(missing, kernel.vmlinux, kernel.modules)
+    joined = known | asked if known else asked
+    if not asked.obstacle:
+        cache.put(name, probe_store.to_bytes(joined))
+    return joined
+
+
+def _surroundings(policy: HostFacts) -> str:
+    """Everything around a process that can change the answer of a probe while one kernel runs."""
+    status = _text(_PROC / "thread-self/status")
+    seccomp = [line for line in status.splitlines() if line.startswith(("Seccomp", "NoNewPrivs"))]
+    modules = []
+    if _BTF.is_dir():
+        with os.scandir(_BTF) as entries:
+            modules = sorted((entry.name, entry.inode()) for entry in entries)
+    parts = (
+        _text(_PROC / "sys/kernel/random/boot_id"),
+        sorted(policy.capabilities),
+        policy.initial_user_namespace,
+        policy.unprivileged_bpf_disabled,
+        policy.bpf_jit_enable,
+        _text(_PROC / "sys/net/core/bpf_jit_harden"),
+        policy.lockdown,
+        policy.lsms,
+        _text(_PROC / "thread-self/attr/current"),
+        seccomp,
+        modules,
+        # Modules without BTF have no file above; they can still bring struct_ops or hooks.
+        sorted(line.split(" ", 1)[0] for line in _text(_PROC / "modules").splitlines()),
+    )
+    return repr(parts)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip("\0\n ")
+    except (OSError, ValueError):
+        return ""
+
+
+def _bytes(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        return b""
