@@ -16,7 +16,7 @@ from holdfast.relo.failure import Refused, ReloError
 from holdfast.relo.match import Match, Mismatch, Steps, match_candidate, steps_of
 from holdfast.relo.missing import missing
 from holdfast.relo.patch import POISON, patch
-from holdfast.relo.spec import FIELD_BASED, TYPE_BASED, Spec, kind_word, parse_spec
+from holdfast.relo.spec import FIELD_BASED, TYPE_BASED, ZERO_WHEN_MISSING, Spec, kind_word, parse_spec
 from holdfast.relo.target import KernelBtf, Side, Target
 from holdfast.relo.value import Value, memory_size_differs, value_of
 
@@ -24,7 +24,6 @@ __all__ = ["Relocator", "Resolution", "resolve"]
 
 _NOTHING: Final = Value(0)
 _MEMORY: Final = frozenset((Opclass.LDX, Opclass.ST, Opclass.STX))
-_ZERO_WHEN_MISSING: Final = TYPE_BASED | {int(CoreReloKind.FIELD_EXISTS), int(CoreReloKind.ENUMVAL_EXISTS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +237,7 @@ class Relocator:
             return _Answer(local, tuple(chosen), orig, new, wrong_width=wrong_width)
         words = missing(local, mismatches, self.target)
         orig = value_of(local)
-        return _Answer(local, orig=orig, poison=int(local.kind) not in _ZERO_WHEN_MISSING, missing=words)
+        return _Answer(local, orig=orig, poison=int(local.kind) not in ZERO_WHEN_MISSING, missing=words)
 
     def _match(self, local: Spec, steps: Steps, side: Side, type_id: int) -> Match:
         """Match a candidate, remembered over objects where only names and shapes count."""

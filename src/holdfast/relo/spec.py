@@ -24,6 +24,7 @@ __all__ = [
     "FIELD_BASED",
     "TYPE_BASED",
     "UINT32_MAX",
+    "ZERO_WHEN_MISSING",
     "Accessor",
     "Spec",
     "is_flex_arr",
@@ -50,6 +51,8 @@ TYPE_BASED: Final = frozenset(
     )
 )
 ENUMVAL_BASED: Final = frozenset(map(int, (CoreReloKind.ENUMVAL_EXISTS, CoreReloKind.ENUMVAL_VALUE)))
+ZERO_WHEN_MISSING: Final = TYPE_BASED | {int(CoreReloKind.FIELD_EXISTS), int(CoreReloKind.ENUMVAL_EXISTS)}
+"""Kinds that answer 0 where the kernel has no match; for the others the instruction is poisoned."""
 
 _WORDS: Final = {
     Kind.VOID: "void",
