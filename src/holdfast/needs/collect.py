@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from holdfast.btf.cformat import declaration, type_name
+from holdfast.btf.ext import CoreRelo
 from holdfast.btf.index import essential_name
 from holdfast.elf.spec import (
     ExternKind,
@@ -189,7 +190,7 @@ def _externs(spec: ObjectSpec, program: ProgramSpec, conditions: Conditions) -> 
     for extern in spec.externs:
         slots = slots_of[extern.name] + calls[extern.name]
         # A strong extern must resolve whoever uses it; a weak one that this program never names is no need
-        # of it if slots or not extern.weak:
+        if slots or not extern.weak:
             yield _extern(spec, program, extern, slots, calls[extern.name], conditions)
 
 
@@ -244,7 +245,7 @@ def _core_relos(spec: ObjectSpec, program: ProgramSpec, conditions: Conditions) 
         return
     side = Side(spec.btf, "object", 8)
     grouped: dict[tuple[int, str, int], list[int]] = defaultdict(list)
-    first = {}
+    first: dict[tuple[int, str, int], CoreRelo] = {}
     for slot, relo in program.core_relos:
         key = (relo.type_id, relo.access, int(relo.kind))
         grouped[key].append(slot)
