@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from holdfast.btf.reader import essential_name
 from holdfast.bundle.layout import difference, spelled_names
 from holdfast.bundle.mapflags import flag_names
 from holdfast.errors import InterfaceMismatchError
@@ -109,11 +110,16 @@ def _map(
 def _struct_ops(
     wanted: InterfaceMap, found: MapSpec, first: tuple[str, ObjectSpec, MapSpec] | None
 ) -> Iterator[str]:
-    name = found.struct_ops.type_name if found.struct_ops else None
+    name = _essential(found)
     if wanted.value is not None and wanted.value not in (name, f"struct {name}"):
         yield f"is a struct {name}, the manifest says {wanted.value}"
-    elif first and first[2].struct_ops and name != (there := first[2].struct_ops.type_name):
+    elif wanted.value is None and first and name != (there := _essential(first[2])):
         yield f"is a struct {name}, in variant {first[0]!r} a struct {there}"
+
+
+def _essential(spec: MapSpec) -> str:
+    # A variant may describe the struct of an older kernel, as struct x___old.
+    return essential_name(spec.struct_ops.type_name) if spec.struct_ops else ""
 
 
 def _named_type(part: str, name: str | None, spec: ObjectSpec, found: MapSpec) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from holdfast.bundle.bundle import BuiltVariant, Bundle
 from holdfast.bundle.manifest import Fallback
 from holdfast.errors import HoldfastError
-from holdfast.terms import Evidence, Verdict
+from holdfast.terms import Verdict
 
 if TYPE_CHECKING:
     from holdfast.elf import ObjectSpec
@@ -26,6 +26,8 @@ class PredictedReason(Protocol):
     @property
     def code(self) -> str: ...
     @property
+    def need(self) -> str: ...
+    @property
     def message(self) -> str: ...
     @property
     def evidence(self) -> str: ...
@@ -33,6 +35,8 @@ class PredictedReason(Protocol):
     def hint(self) -> str | None: ...
     @property
     def source(self) -> str | None: ...
+    @property
+    def certain(self) -> bool: ...
 
 
 class Predicted(Protocol):
@@ -61,7 +65,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlanReason:
-    """Why a program of a variant fails or cannot be judged; ``source`` is ``file.c:12`` where known."""
+    """Why a program of a variant fails (``certain``) or cannot be judged.
+
+    ``source`` is ``file.c:12`` where the object has line info.
+    """
 
     program: str
     code: str
@@ -70,6 +77,7 @@ class PlanReason:
     evidence: str
     hint: str | None
     source: str | None
+    certain: bool = True
 
     @property
     def line(self) -> str:
@@ -132,7 +140,7 @@ def plan(bundle: Bundle, facts: KernelFacts | None, check: Check | None = None) 
     count that would be loaded; a variant's verdict is the worst of theirs.
     """
     if facts is None:
-        return Plan(bundle, "unknown", tuple(_unjudged(one) for one in bundle.variants))
+        return Plan(bundle, "unknown", tuple(PlanStep(one, Verdict.UNKNOWN, ()) for one in bundle.variants))
     if check is None:
         from holdfast.predict import check_object
 
@@ -156,26 +164,13 @@ def _step(variant: BuiltVariant, verdicts: Iterable[Predicted]) -> PlanStep:
 
 
 def _reason(program: str, reason: PredictedReason) -> PlanReason:
-    need = getattr(reason, "need", "")
     return PlanReason(
         program=program,
         code=str(reason.code),
-        need=str(getattr(need, "name", need) or ""),
+        need=reason.need,
         message=reason.message,
         evidence=str(reason.evidence),
         hint=reason.hint,
         source=reason.source,
+        certain=reason.certain,
     )
-
-
-def _unjudged(variant: BuiltVariant) -> PlanStep:
-    reason = PlanReason(
-        program=variant.programs[0] if variant.programs else "",
-        code="KERNEL_NOT_READ",
-        need="",
-        message="nothing is known of this kernel, so the attempt must tell",
-        evidence=str(Evidence.NONE),
-        hint=None,
-        source=None,
-    )
-    return PlanStep(variant, Verdict.UNKNOWN, (reason,))

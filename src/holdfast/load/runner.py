@@ -28,6 +28,7 @@ from holdfast.load.outcome import NoVariantError, Outcome, OutcomeStep, StepResu
 from holdfast.load.pins import Pins, pin_all
 from holdfast.load.session import Session
 from holdfast.load.verifier_log import VerifierLog
+from holdfast.predict.codes import ReasonCode
 
 if TYPE_CHECKING:
     from holdfast.kernels import KernelFacts
@@ -37,6 +38,7 @@ __all__ = ["LINKS_FOLDER", "carry_out", "plan_here", "run"]
 LINKS_FOLDER = "links"
 """Below the folder of the pins: a link has its program's name, so it cannot stand beside it."""
 
+_OF_PRIVILEGE = frozenset({ReasonCode.CAPABILITY_MISSING, ReasonCode.POLICY_DENIED})
 Prepare = Callable[[Session], None]
 
 
@@ -81,7 +83,6 @@ def carry_out(
     """
     manifest = plan.bundle.manifest
     steps: list[OutcomeStep] = []
-    denied: PrivilegeError | None = None
     running: Object | None = None
     try:
         links: dict[str, Link] = {}
@@ -96,10 +97,8 @@ def carry_out(
                     steps.append(OutcomeStep.of(step, StepResult.RUNS))
                 except _RefusedError as refused:
                     steps.append(_refusal(step, refused.error))
-                    if isinstance(refused.error, PrivilegeError):
-                        denied = denied or refused.error
         if running is None and plan.fallback is None:
-            raise _nothing_runs(plan, steps, denied)
+            raise _nothing_runs(plan, steps)
         pins = _pin(Path(pin), manifest, running, links) if pin is not None and running else []
         return Outcome(plan, steps, running, links, pins)
     except BaseException:
@@ -162,16 +161,23 @@ def _refusal(step: PlanStep, error: HoldfastError) -> OutcomeStep:
     )
 
 
-def _nothing_runs(plan: Plan, steps: list[OutcomeStep], denied: PrivilegeError | None) -> HoldfastError:
-    if denied is not None and all(one.error == PrivilegeError.__name__ for one in steps):
-        return PrivilegeError(f"{plan.bundle.name}: {denied.message}", hint=denied.hint)
+def _nothing_runs(plan: Plan, steps: list[OutcomeStep]) -> HoldfastError:
     last = steps[-1]  # the one that asks least
-    why = last.words or (last.reasons[0].line if last.reasons else "it was not tried")
-    return NoVariantError(
-        f"{plan.bundle.name}: no variant runs here, and there is no fallback; {last.variant!r}: {why}",
-        steps,
-        hint=last.hint or (last.reasons[0].hint if last.reasons else None),
-    )
+    certain = [one for one in last.reasons if one.certain] or list(last.reasons)
+    why = last.words or (certain[0].line if certain else "it was not tried")
+    hint = last.hint if last.words else next((one.hint for one in certain), None)
+    if all(_denied(one) for one in steps):
+        return PrivilegeError(f"{plan.bundle.name}: {why}", hint=hint)
+    message = f"{plan.bundle.name}: no variant runs here, and there is no fallback; {last.variant!r}: {why}"
+    return NoVariantError(message, steps, hint=hint)
+
+
+def _denied(step: OutcomeStep) -> bool:
+    """Whether it is for want of privilege alone that a variant does not run."""
+    if step.result is StepResult.REFUSED:
+        return step.error == PrivilegeError.__name__
+    codes = {one.code for one in step.reasons if one.certain}
+    return bool(codes) and codes <= _OF_PRIVILEGE
 
 
 def _pin(folder: Path, manifest: BundleManifest, running: Object, links: dict[str, Link]) -> list[Pins]:
