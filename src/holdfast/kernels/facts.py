@@ -55,8 +55,8 @@ class KernelFacts:
     ``id`` is ``live/<release>``, ``file/<release>`` or ``<distribution>/<release>``. ``modules`` holds the
     BTF of the modules that are loaded (or came along), in load order, read when asked for; ``module_names``
     are all of them, with BTF or without, None for a kernel that is only a file. ``config`` maps ``CONFIG_X``
-    to its value (``y``, ``m``, a number, a string without quotes), without those that are not set; it may be
-    a mapping that reads the file when first asked, None where there is none. ``host`` is None for a kernel that
+    to its value (``y``, ``m``, a number, a string without quotes), without those that are not set; it may
+    read its file when first asked; None where there is none. ``host`` is None for a kernel that
     is only a file: policy is then not judged. ``registrations`` is for what .BTF_ids and init code tell, by
     kfunc name, None where they were not read.
 
@@ -77,10 +77,12 @@ class KernelFacts:
     registrations: Mapping[str, Registration] | None = None
     _enums: dict[str, dict[str, int] | None] = field(default_factory=dict, repr=False)
     _tagged: dict[str, frozenset[int]] = field(default_factory=dict, repr=False)
+    _kfunc_answers: dict[str, dict[ProgramType, set[bool | None]]] = field(default_factory=dict, repr=False)
 
     def with_probes(self, probes: ProbeFacts) -> KernelFacts:
         """The same kernel with these answers added to those it has; BTF is shared."""
-        return replace(self, probes=self.probes | probes if self.probes else probes)
+        joined = self.probes | probes if self.probes else probes
+        return replace(self, probes=joined, _kfunc_answers={})
 
     # -- BTF ---------------------------------------------------------------------------------------
 
@@ -242,8 +244,9 @@ class KernelFacts:
         if asked:
             evidence += (Evidence.PROBE,)
             if types is None:
-                types = frozenset(kind for kind, value in asked.items() if value)
-                undecided = frozenset(kind for kind, value in asked.items() if value is None)
+                types = frozenset(kind for kind, answers in asked.items() if True in answers)
+                undecided = frozenset(kind for kind, answers in asked.items() if _open(answers))
+                narrowed = any({True, False} <= answers for answers in asked.values())
         return KfuncFacts(
             name,
             place.module,
@@ -262,14 +265,13 @@ class KernelFacts:
             self._tagged[where] = frozenset(tagged_kfuncs(btf))
         return self._tagged[where]
 
-    def _probed_kfunc(self, name: str) -> dict[ProgramType, bool | None]:
+    def _probed_kfunc(self, name: str) -> dict[ProgramType, set[bool | None]]:
         """Answers for a kfunc by program type, over all attach types that were asked."""
-        found: dict[ProgramType, bool | None] = {}
-        for use, value in (self.probes.kfuncs if self.probes else {}).items():
-            widest = use.attach_type is None and use.sleepable is None
-            if use.name == name and (value or (widest and not found.get(use.program_type))):
-                found[use.program_type] = value
-        return found
+        if not self._kfunc_answers and self.probes is not None:
+            for use, value in self.probes.kfuncs.items():
+                by_type = self._kfunc_answers.setdefault(use.name, {})
+                by_type.setdefault(use.program_type, set()).add(value)
+        return self._kfunc_answers.get(name, {})
 
     def kfunc_names(self) -> list[str]:
         """Names of all kfuncs that are tagged or registered, sorted; targets of fmod_ret are left out.
@@ -285,7 +287,7 @@ class KernelFacts:
         """Whether the function of that name is registered as a kfunc, for whichever program type."""
         if self.vmlinux is None:
             return _UNKNOWN("the kernel has no BTF")
-        if any(self._probed_kfunc(name).values()):
+        if any(True in answers for answers in self._probed_kfunc(name).values()):
             return Answer(True, Evidence.PROBE, "this kernel admits a call")
         if self.registrations is not None and name in self.registrations:
             return Answer(True, Evidence.BTF_IDS, "it is in a kfunc set of .BTF_ids")
@@ -393,3 +395,7 @@ def _tried(value: bool, what: str, name: str) -> str:
 def _call_tried(value: bool, program_type: ProgramType) -> Answer:
     verb = "admits" if value else "refuses"
     return Answer(value, Evidence.PROBE, f"this kernel {verb} a call from {program_type.name}")
+
+
+def _open(answers: set[bool | None]) -> bool:
+    return True not in answers and None in answers

@@ -49,8 +49,10 @@ class KfuncFacts:
 
     ``module`` is None for vmlinux; ``type_id`` is the FUNC in that BTF, ``btf``. ``is_tagged`` says whether
     it has the decl tag ``bpf_kfunc``, None when that BTF has no such tags at all and so cannot tell.
-    ``flags`` (without ``KF_``) and ``program_types`` are None where unknown. ``program_types`` from a probe are those
-    that accepted the call here, and then ``undecided`` are those that could not be asked.
+    ``flags`` (without ``KF_``) and ``program_types`` are None where unknown.
+    ``program_types`` from a probe are those that admitted the call here, and then ``undecided`` are those
+    that could not be asked; ``narrowed`` says that some attach types of one program type admit it and others
+    do not.
     """
 
     name: str

@@ -7,14 +7,15 @@ that the same kernel surely refuses for that very reason; see :mod:`holdfast.ker
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from holdfast import sys
 from holdfast.btf import Btf
 from holdfast.kernels.probe.calls import INSN_TRIALS, Prober
 from holdfast.kernels.probe.maps import map_type
 from holdfast.kernels.probed import HelperUse, KfuncUse, ProbeFacts, Wanted
-from holdfast.terms import MapType, ProgramType
+from holdfast.terms import AttachType, MapType, ProgramType
 
 __all__ = ["all_features", "all_types", "every_helper", "every_kfunc", "obstacle", "probe"]
 
@@ -54,6 +55,15 @@ def probe(wanted: Wanted, vmlinux: Btf | None, modules: Mapping[str, Btf] | None
         )
 
 
+# Attach types that filters of registrations tell apart (tracing_iter_filter and the session filters).
+_FILTERED: Final = (
+    (ProgramType.TRACING, AttachType.TRACE_RAW_TP),
+    (ProgramType.TRACING, AttachType.TRACE_ITER),
+    (ProgramType.KPROBE, AttachType.TRACE_KPROBE_MULTI),
+    (ProgramType.KPROBE, AttachType.TRACE_KPROBE_SESSION),
+)
+
+
 def all_types() -> Wanted:
     """All program and map types."""
     return Wanted(frozenset(ProgramType) - {ProgramType.UNSPEC}, frozenset(MapType) - {MapType.UNSPEC})
@@ -64,13 +74,13 @@ def all_features() -> Wanted:
     return Wanted(insn_features=frozenset(INSN_TRIALS))
 
 
-def every_helper(numbers: range) -> Wanted:
+def every_helper(numbers: Iterable[int]) -> Wanted:
     """These helpers from every program type."""
     types = frozenset(ProgramType) - {ProgramType.UNSPEC}
     return Wanted(helpers=frozenset(HelperUse(number, kind) for number in numbers for kind in types))
 
 
-def every_kfunc(names: list[str]) -> Wanted:
-    """These kfuncs from every program type."""
-    types = frozenset(ProgramType) - {ProgramType.UNSPEC}
-    return Wanted(kfuncs=frozenset(KfuncUse(name, kind) for name in names for kind in types))
+def every_kfunc(names: Iterable[str]) -> Wanted:
+    """These kfuncs from every program type, and where filters are known to look from some attach types."""
+    uses = [(kind, None) for kind in ProgramType if kind is not ProgramType.UNSPEC]
+    return Wanted(kfuncs=frozenset(KfuncUse(name, *use) for name in names for use in [*uses, *_FILTERED]))
