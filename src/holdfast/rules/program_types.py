@@ -149,23 +149,31 @@ _RULES: Final = {
         ProgramTypeRule(_P.CGROUP_SYSCTL, _NET, ("CGROUP_BPF",)),
         ProgramTypeRule(_P.RAW_TRACEPOINT_WRITABLE, _TRACE, ("BPF_EVENTS",)),
         ProgramTypeRule(
-            _P.CGROUP_SOCKOPT, _NET, ("CGROUP_BPF",), attach_types=_a("CGROUP_GETSOCKOPT", "CGROUP_SETSOCKOPT")
+            _P.CGROUP_SOCKOPT,
+            _NET,
+            ("CGROUP_BPF",),
+            attach_types=_a("CGROUP_GETSOCKOPT", "CGROUP_SETSOCKOPT"),
         ),
         ProgramTypeRule(
             _P.TRACING,
             _TRACE,
             ("BPF_EVENTS",),
             attach_types=_a(
-                *("TRACE_RAW_TP", "TRACE_FENTRY", "TRACE_FEXIT", "MODIFY_RETURN", "TRACE_ITER", "TRACE_FSESSION"),
+                *(
+                    "TRACE_RAW_TP",
+                    "TRACE_FENTRY",
+                    "TRACE_FEXIT",
+                    "MODIFY_RETURN",
+                    "TRACE_ITER",
+                    "TRACE_FSESSION",
+                ),
                 # Newer than the trees; an enumeration that has them is all that is known.
                 *("TRACE_FENTRY_MULTI", "TRACE_FEXIT_MULTI", "TRACE_FSESSION_MULTI"),
             ),
             target=True,
         ),
         ProgramTypeRule(_P.STRUCT_OPS, _TRACE, ("BPF_JIT",), target=True, gpl=True),
-        ProgramTypeRule(
-            _P.EXT, (*_NET, "CAP_PERFMON"), ("BPF_JIT",), attach_types=(), target=True
-        ),
+        ProgramTypeRule(_P.EXT, (*_NET, "CAP_PERFMON"), ("BPF_JIT",), attach_types=(), target=True),
         ProgramTypeRule(
             _P.LSM,
             _TRACE,
@@ -178,7 +186,7 @@ _RULES: Final = {
         ProgramTypeRule(_P.SYSCALL, _BPF, (), attach_types=()),
         ProgramTypeRule(_P.NETFILTER, _NET, ("NETFILTER_BPF_LINK",), attach_types=_a("NETFILTER")),
     )
-}  # fmt: skip
+}
 _LOAD: Final = "bpf_prog_load in kernel/bpf/syscall.c, trees 5.10 to 7.1"
 
 
