@@ -155,9 +155,12 @@ def application_sets(spec: MapSpec) -> tuple[str, ...]:
         MapType.PERCPU_CGROUP_STORAGE,
         MapType.STRUCT_OPS,
     )
+    missing = []
+    if spec.type is MapType.STACK_TRACE and spec.value_size == 0:
+        missing.append("value_size")
     if spec.max_entries == 0 and spec.type not in own_rules and not spec.is_internal:
-        return ("max_entries",)
-    return ()
+        missing.append("max_entries")
+    return tuple(missing)
 
 
 def _maps(spec: ObjectSpec, program: ProgramSpec) -> Iterator[Need]:

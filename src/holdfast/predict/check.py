@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predict: needs x facts -> a verdict for each program, with every reason in the order of libbpf and the
+kernel.
+
+The rules are libbpf's and the kernel's and live in the modules beside this one, one for each kind of need.
+This one puts them together and never looks at the running kernel: facts are passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from holdfast.elf.spec import ObjectSpec, ProgramSpec
+from holdfast.kernels.facts import KernelFacts
+from holdfast.predict.context import Kernel, Loaded
+from holdfast.predict.externs import extern_hazards, extern_reasons
+from holdfast.predict.instructions import instruction_reasons
+from holdfast.predict.kconfig import kconfig_reasons
+from holdfast.predict.maps import map_hazards, map_reasons
+from holdfast.predict.model import Hazard, ProgramVerdict, Reason
+from holdfast.predict.program import object_reasons, program_reasons
+from holdfast.predict.relocated import Relocated, relocate
+from holdfast.predict.struct_ops import struct_ops_reasons
+from holdfast.predict.targets import target_hazards, target_reasons
+from holdfast.predict.walk import walk_reasons
+from holdfast.terms import ProgramType, Verdict
+
+__all__ = ["DEFAULT_LIBBPF", "Predictor", "check_object"]
+
+DEFAULT_LIBBPF = (1, 7)
+"""The release that is assumed where the caller names none."""
+
+
+class Predictor:
+    """Verdicts for one kernel and one libbpf; remembers what is common to many objects.
+
+    Not for use from several threads at once.
+    """
+
+    def __init__(self, facts: KernelFacts, libbpf: tuple[int, int] = DEFAULT_LIBBPF) -> None:
+        self.kernel = Kernel(facts, libbpf)
+
+    def check(self, spec: ObjectSpec) -> list[ProgramVerdict]:
+        """A verdict for each program of the object, each judged as if the others' autoload were off."""
+        loaded = Loaded(self.kernel, spec)
+        shared = [*object_reasons(loaded), *kconfig_reasons(spec, loaded.facts)]
+        shared += [*extern_reasons(loaded), *map_reasons(loaded)]
+        return [self._program(loaded, program, shared) for program in spec.programs]
+
+    def _program(self, loaded: Loaded, program: ProgramSpec, shared: list[Reason]) -> ProgramVerdict:
+        relocated = relocate(loaded, program)
+        found = [*shared, *relocated.reasons]
+        found += program_reasons(loaded, program)
+        found += struct_ops_reasons(loaded, program)
+        if program.type is not ProgramType.UNSPEC:
+            found += target_reasons(loaded, program)
+            found += instruction_reasons(loaded, program, relocated)
+            found += walk_reasons(loaded, program, relocated)
+        reasons = tuple(sorted(found, key=lambda reason: (reason.stage, reason.order)))
+        return ProgramVerdict(
+            loaded.spec.path,
+            loaded.spec.sha256,
+            program.name,
+            program.section,
+            program.type,
+            loaded.facts.id,
+            self.kernel.libbpf,
+            _verdict(reasons),
+            reasons,
+            tuple(_hazards(loaded, program, relocated)),
+        )
+
+
+def _verdict(reasons: tuple[Reason, ...]) -> Verdict:
+    """FAILS for any certain reason, else UNKNOWN for any other, else LOADS."""
+    if any(reason.certain for reason in reasons):
+        return Verdict.FAILS
+    return Verdict.UNKNOWN if reasons else Verdict.LOADS
+
+
+def _hazards(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> Iterator[Hazard]:
+    used = {r.name for r in program.references if r.slot in relocated.live}
+    yield from extern_hazards(loaded, used)
+    yield from target_hazards(loaded, program)
+    yield from map_hazards(loaded)
+
+
+def check_object(
+    spec: ObjectSpec, facts: KernelFacts, *, libbpf: tuple[int, int] = DEFAULT_LIBBPF
+) -> list[ProgramVerdict]:
+    """Verdicts for each program of ``spec`` on the kernel of ``facts``, loaded by that libbpf release.
+
+    For many objects on one kernel make one :class:`Predictor`.
+    """
+    return Predictor(facts, libbpf).check(spec)

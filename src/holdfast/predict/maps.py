@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Maps of the object: does this kernel create them (``bpf_object__create_maps()`` of libbpf,
+BPF_MAP_CREATE).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from holdfast.elf.spec import MapOrigin, MapSpec
+from holdfast.needs.collect import application_sets
+from holdfast.predict.codes import HazardCode, ReasonCode
+from holdfast.predict.context import Loaded
+from holdfast.predict.model import Hazard, Reason, Stage
+from holdfast.rules import map_types
+from holdfast.rules.ask import Allowed, Ruling, Sign
+from holdfast.terms import Evidence, MapType
+
+__all__ = ["map_hazards", "map_reasons"]
+
+PAGE_SIZE = 4096  # bytes, of amd64 and of Debian's arm64 kernels
+
+
+def map_reasons(loaded: Loaded) -> Iterator[Reason]:
+    """Maps that the kernel refuses: libbpf creates them all before any program, used or not."""
+    for order, spec in enumerate(loaded.spec.maps):
+        if not spec.autocreate or spec.origin is MapOrigin.STRUCT_OPS:
+            continue
+        yield from _created(loaded, spec, order)
+        if spec.inner is not None:
+            yield from _created(loaded, spec.inner, order)
+
+
+def _created(loaded: Loaded, spec: MapSpec, order: int) -> Iterator[Reason]:
+    need = f"map {spec.name}"
+    if not isinstance(spec.type, MapType):
+        yield _reason(
+            ReasonCode.MAP_TYPE_UNKNOWN, need, f"map type {spec.type} is new to Holdfast", order, False
+        )
+        return
+    answer = loaded.facts.map_type(spec.type)
+    if answer.value is False:
+        message = f"the kernel has no map type {spec.type.name}: {answer.note}"
+        yield _reason(ReasonCode.MAP_TYPE_MISSING, need, message, order, True, answer.evidence)
+        return
+    if answer.value is None and not _assumed(loaded, spec.type):
+        message = f"whether the kernel has map type {spec.type.name} cannot be told: {answer.note}"
+        yield _reason(ReasonCode.MAP_TYPE_UNKNOWN, need, message, order, False, answer.evidence)
+    for ruling in _problems(loaded, spec):
+        certain = ruling.allowed is Allowed.NO
+        code = ReasonCode.MAP_INVALID if certain else ReasonCode.MAP_UNKNOWN
+        message = f"{spec.type.name} {ruling.why} ({ruling.source})"
+        yield _reason(code, need, message, order, certain, Evidence.RULE)
+
+
+def _assumed(loaded: Loaded, kind: MapType) -> bool:
+    """Types that every kernel with BPF and networking has: their options are not worth an UNKNOWN."""
+    ruling = map_types.compiled_in(kind, loaded.kernel.ask)
+    return ruling.allowed is Allowed.YES
+
+
+def _problems(loaded: Loaded, spec: MapSpec) -> list[Ruling]:
+    """What BPF_MAP_CREATE would object to, with sizes as libbpf passes them."""
+    assert isinstance(spec.type, MapType)
+    entries = spec.max_entries
+    if spec.type is MapType.PERF_EVENT_ARRAY and entries == 0:
+        entries = 1  # libbpf: the number of CPUs (map_set_def_max_entries())
+    if entries == 0 and application_sets(spec):
+        entries = PAGE_SIZE if spec.type in (MapType.RINGBUF, MapType.USER_RINGBUF) else 1
+    if spec.type in (MapType.RINGBUF, MapType.USER_RINGBUF):
+        entries = _ring_size(entries)
+    flags = spec.flags
+    if spec.is_internal and loaded.kernel.ask.btf(Sign.func("array_map_mmap")) is False:
+        flags &= ~int(map_types.Flag.MMAPABLE)  # bpf_object__sanitize_maps()
+    value = 4 if spec.inner is not None else spec.value_size
+    return list(map_types.problems(spec.type, spec.key_size, value, entries, flags, loaded.kernel.ask))
+
+
+def _ring_size(entries: int) -> int:
+    """``adjust_ringbuf_sz()``: up to the next power of two of pages, in bytes."""
+    size = PAGE_SIZE
+    while size < entries and size < 1 << 31:
+        size *= 2
+    return size
+
+
+def _reason(
+    code: ReasonCode,
+    need: str,
+    message: str,
+    order: int,
+    certain: bool,
+    evidence: Evidence = Evidence.NONE,
+) -> Reason:
+    hint = "set bpf_map__set_autocreate(map, false) where the program can do without it" if certain else None
+    return Reason(code, need, message, Stage.MAPS, evidence, certain, None, hint, order)
+
+
+def map_hazards(loaded: Loaded) -> Iterator[Hazard]:
+    """Sizes that the object leaves to the application."""
+    for spec in loaded.spec.maps:
+        for what in application_sets(spec):
+            message = (
+                f"the object leaves {what} of {spec.name} 0: the application must set it before it loads"
+            )
+            yield Hazard(HazardCode.APPLICATION_MUST_SET, f"map {spec.name}", message, Evidence.OBJECT)

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A program as libbpf would hand it to this kernel: CO-RE applied, externs resolved, what is missing
+poisoned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from holdfast.elf.spec import ExternKind, ProgramSpec, ReferenceKind
+from holdfast.insn import Instruction
+from holdfast.insn.flow import Graph
+from holdfast.insn.live import live_slots
+from holdfast.insn.values import MapAddress, Token
+from holdfast.needs.stream import known_references, prepared, read_frozen, static_starts
+from holdfast.predict.codes import ReasonCode
+from holdfast.predict.context import Loaded
+from holdfast.predict.kconfig import kconfig_reader
+from holdfast.predict.model import Reason, Stage
+from holdfast.relo.resolve import Resolution
+from holdfast.rules.ask import Sign
+from holdfast.terms import Evidence
+
+__all__ = ["Relocated", "relocate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Relocated:
+    """``poisons`` maps a slot to the resolution that poisoned it; ``live`` are the slots that may run."""
+
+    insns: tuple[Instruction, ...]
+    poisons: dict[int, Resolution]
+    live: frozenset[int]
+    reasons: tuple[Reason, ...] = field(default=())
+
+
+def relocate(loaded: Loaded, program: ProgramSpec) -> Relocated:
+    """Apply every relocation that libbpf applies when this program alone is loaded.
+
+    Subprograms are relocated whether the program reaches them or not, so a relocation there can stop the
+    object.
+    """
+    insns = list(prepared(program))
+    known = known_references(loaded.spec, program)
+    reasons: list[Reason] = []
+    poisons: dict[int, Resolution] = {}
+    starts = {part.function: part.start for part in program.parts}
+    for function, slot, resolution in _resolutions(loaded, program, reasons):
+        start = starts.get(function)
+        if start is None:
+            continue
+        at = start + slot
+        known.pop(at, None)
+        if resolution.poison:
+            poisons[at] = resolution
+        for offset, insn in enumerate(resolution.patched):
+            insns[at + offset] = insn
+    for reference in program.references:
+        if reference.kind is ReferenceKind.EXTERN and reference.name in loaded.ksyms:
+            known[reference.slot] = _address(loaded, program, reference.name)
+    return Relocated(tuple(insns), poisons, _live(loaded, program, tuple(insns), known), tuple(reasons))
+
+
+def _resolutions(
+    loaded: Loaded, program: ProgramSpec, reasons: list[Reason]
+) -> Iterator[tuple[int, int, Resolution]]:
+    if loaded.relocator is None or not program.parts:
+        return
+    main = program.parts[0].function
+    relocator = loaded.relocator.restart()
+    for row in loaded.spec.core_relos:
+        if not row.is_subprog and row.function != main:
+            continue
+        found = relocator.resolve(row.relo, row.insn, row.following)
+        if found.error:
+            reasons.append(
+                Reason(
+                    ReasonCode.CORE_INVALID,
+                    f"CO-RE {found.spec or row.relo.access}",
+                    f"libbpf stops at this relocation: {found.error.message}",
+                    Stage.RELOCATE,
+                    Evidence.BTF,
+                    source=_source(program, row.function, row.slot),
+                    hint="several kernel types match it differently, or the object is damaged",
+                    order=len(reasons),
+                )
+            )
+            continue
+        yield row.function, row.slot, found
+
+
+def _source(program: ProgramSpec, function: int, slot: int) -> str | None:
+    for part in program.parts:
+        if part.function == function:
+            return program.source_at(part.start + slot)
+    return None
+
+
+def _address(loaded: Loaded, program: ProgramSpec, name: str) -> int | Token:
+    found = loaded.ksyms[name]
+    if found.absent:
+        return 0
+    if found.found is None:
+        return Token.UNKNOWN
+    extern = loaded.spec.extern(name)
+    # The address of a function is a PTR_TO_MEM, which reg_not_null() of the verifier counts as not null in
+    # the 6.12 tree and not in the 6.1 tree. Nothing in BTF came with that change; arenas (6.9) are later than it.
+    if extern is not None and extern.kind is ExternKind.KFUNC:
+        newer = loaded.kernel.ask.btf(Sign.value("bpf_map_type", "BPF_MAP_TYPE_ARENA"))
+        return Token.NON_ZERO if newer else Token.UNKNOWN
+    return Token.NON_ZERO
+
+
+def _live(
+    loaded: Loaded,
+    program: ProgramSpec,
+    insns: tuple[Instruction, ...],
+    known: dict[int, int | Token | MapAddress],
+) -> frozenset[int]:
+    statics = static_starts(program)
+    global_starts = [p.start for p in program.parts[1:] if p.is_global]
+    # Since commit 2afae08c9dcb ("bpf: Validate global subprogs lazily", v6.8) only called ones are verified;
+    # the same series renamed do_check_subprogs' state to struct bpf_subprog_info.called, which BTF shows.
+    lazily = loaded.kernel.ask.btf(Sign.member("bpf_subprog_info", "called"))
+    entries = [0] if lazily else [0, *global_starts]
+    return live_slots(
+        insns,
+        known,
+        read=read_frozen(loaded.spec, kconfig_reader(loaded.spec, loaded.facts)),
+        static_subprogs=statics,
+        entries=entries,
+        graph=Graph(insns),
+    )
