@@ -143,6 +143,11 @@ class Outcome:
         return self._plan.bundle.name
 
     @property
+    def bundle_path(self) -> Path:
+        """Returns the bundle's folder."""
+        return self._plan.bundle.path
+
+    @property
     def kernel(self) -> str:
         """Returns the id of the kernel facts that the plan was made from."""
         return self._plan.kernel
@@ -243,7 +248,7 @@ class Outcome:
         maps = {} if self._closed else self.maps
         return {
             "bundle": self.bundle,
-            "path": str(self._plan.bundle.path),
+            "path": str(self.bundle_path),
             "kernel": self.kernel,
             "verdict": str(self._plan.verdict),
             "variant": self.variant,

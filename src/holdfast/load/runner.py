@@ -28,7 +28,6 @@ from holdfast.load.outcome import NoVariantError, Outcome, OutcomeStep, StepResu
 from holdfast.load.pins import Pins, pin_all
 from holdfast.load.session import Session
 from holdfast.load.verifier_log import VerifierLog
-from holdfast.predict.codes import ReasonCode
 
 if TYPE_CHECKING:
     from holdfast.kernels import KernelFacts
@@ -38,7 +37,6 @@ __all__ = ["LINKS_FOLDER", "carry_out", "plan_here", "run"]
 LINKS_FOLDER = "links"
 """Below the folder of the pins: a link has its program's name, so it cannot stand beside it."""
 
-_OF_PRIVILEGE = frozenset({ReasonCode.CAPABILITY_MISSING, ReasonCode.POLICY_DENIED})
 Prepare = Callable[[Session], None]
 
 
@@ -84,6 +82,7 @@ def carry_out(
     manifest = plan.bundle.manifest
     steps: list[OutcomeStep] = []
     running: Object | None = None
+    pins: list[Pins] = []
     try:
         links: dict[str, Link] = {}
         for step in plan.steps:
@@ -99,9 +98,11 @@ def carry_out(
                     steps.append(_refusal(step, refused.error))
         if running is None and plan.fallback is None:
             raise _nothing_runs(plan, steps)
-        pins = _pin(Path(pin), manifest, running, links) if pin is not None and running else []
+        if pin is not None and running is not None:
+            _pin(Path(pin), manifest, running, links, pins)
         return Outcome(plan, steps, running, links, pins)
     except BaseException:
+        _remove(pins)
         if running is not None:
             running.close()
         raise
@@ -176,21 +177,26 @@ def _denied(step: OutcomeStep) -> bool:
     """Whether it is for want of privilege alone that a variant does not run."""
     if step.result is StepResult.REFUSED:
         return step.error == PrivilegeError.__name__
+    from holdfast.predict.codes import ReasonCode
+
     codes = {one.code for one in step.reasons if one.certain}
-    return bool(codes) and codes <= _OF_PRIVILEGE
+    return bool(codes) and codes <= {ReasonCode.CAPABILITY_MISSING, ReasonCode.POLICY_DENIED}
 
 
-def _pin(folder: Path, manifest: BundleManifest, running: Object, links: dict[str, Link]) -> list[Pins]:
+def _pin(
+    folder: Path, manifest: BundleManifest, running: Object, links: dict[str, Link], pins: list[Pins]
+) -> None:
+    """Pins, and adds to ``pins`` what it pinned, so that the caller can take it back."""
     descriptors = {one.name: running.program(one.name).fd for one in manifest.programs}
     descriptors |= {one.name: running.map(one.name).fd for one in manifest.maps}
-    pins = [pin_all(folder, descriptors)]
-    try:
-        if links:
-            pins.append(pin_all(folder / LINKS_FOLDER, {name: link.fd for name, link in links.items()}))
-    except BaseException:
-        pins[0].remove()
-        raise
-    return pins
+    pins.append(pin_all(folder, descriptors))
+    if links:
+        pins.append(pin_all(folder / LINKS_FOLDER, {name: link.fd for name, link in links.items()}))
+
+
+def _remove(pins: list[Pins]) -> None:
+    while pins:  # the last first: it lies in a folder of the one before
+        pins.pop().remove()
 
 
 def _check_here() -> Check:
@@ -206,8 +212,10 @@ def _check_here() -> Check:
 
 def _facts_of_this_kernel(bundle: Bundle) -> KernelFacts | None:
     from holdfast.kernels import live
+    from holdfast.predict.wanted import wanted
 
+    asked = wanted(one.spec for one in bundle.variants)
     try:
-        return live.facts()
+        return live.facts(asked)
     except KernelAccessError:
         return None
