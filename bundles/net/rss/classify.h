@@ -5,9 +5,10 @@
  *
  * A variant includes this after it has defined
  *	struct packet, with the member `struct __sk_buff *skb`, and
- *	packet_read(packet, offset, buffer, size): `size` bytes at `offset` from the first byte that
- *	the program sees of the frame, in `buffer` or in place; null when they are not all there.
- *	It must reach data outside the linear part of an skb too.
+ *	packet_read(packet, offset, buffer, size, &at): let `at` be where the `size` bytes are that
+ *	lie `offset` bytes from the first one that the program sees of the frame, in `buffer` or in
+ *	place; false when they are not all there. It must reach data outside the linear part of an
+ *	skb too.
  *
  * What the specification leaves open is settled here, and told again in docs/rss.md:
  *  - The packet ends where its IP length says, so padding is no TCP header. A length of 0 (jumbo
@@ -109,8 +110,8 @@ struct ports {
 	__be32 both;
 };
 
-#define READ(packet, offset, buffer) \
-	((const typeof(buffer) *)packet_read(packet, offset, &(buffer), sizeof(buffer)))
+/* packet_read() of as much as `buffer` holds. */
+#define READ(packet, offset, buffer, at) packet_read(packet, offset, &(buffer), sizeof(buffer), (const void **)&(at))
 
 /*
  * Give an offset the same range, 0 to 0xffff, after each round of a loop, whatever was added to it.
@@ -147,17 +148,15 @@ static __always_inline __u32 network_header(struct packet *packet, __be16 *proto
 	*proto = 0;
 	if (bpf_skb_load_bytes_relative(packet->skb, 0, &mac, ETH_HLEN, BPF_HDR_START_MAC))
 		return 0;
-	first = packet_read(packet, 0, &seen, ETH_HLEN);
-	if (first && first->address[0] == mac.address[0] && first->address[1] == mac.address[1] &&
-	    first->address[2] == mac.address[2] && first->proto == mac.proto)
+	if (packet_read(packet, 0, &seen, ETH_HLEN, (const void **)&first) && first->address[0] == mac.address[0] &&
+	    first->address[1] == mac.address[1] && first->address[2] == mac.address[2] && first->proto == mac.proto)
 		offset = ETH_HLEN;
 	*proto = mac.proto;
 #pragma clang loop unroll(full)
 	for (int i = 0; i < RSS_MAX_TAGS; i++) {
 		if (*proto != bpf_htons(ETH_P_8021Q) && *proto != bpf_htons(ETH_P_8021AD))
 			break;
-		t = READ(packet, offset, tag);
-		if (!t) {
+		if (!READ(packet, offset, tag, t)) {
 			*proto = 0;
 			break;
 		}
@@ -170,12 +169,12 @@ static __always_inline __u32 network_header(struct packet *packet, __be16 *proto
 static __always_inline void classify_ipv4(struct packet *packet, __u32 l3, __u32 types, struct rss_input *in)
 {
 	struct ipv4_header buffer;
-	const struct ipv4_header *ip = READ(packet, l3, buffer);
+	const struct ipv4_header *ip;
 	struct ports ports_buffer;
 	const struct ports *ports;
 	__u32 header_len, len, l4_type = 0;
 
-	if (!ip)
+	if (!READ(packet, l3, buffer, ip))
 		return;
 	header_len = (ip->version_ihl & 15) * 4;
 	len = bpf_ntohs(ip->tot_len);
@@ -191,13 +190,10 @@ static __always_inline void classify_ipv4(struct packet *packet, __u32 l3, __u32
 
 	/* More fragments, or an offset; "don't fragment" is no fragment. */
 	if (types & l4_type && !(ip->frag_off & bpf_htons(0x3fff)) &&
-	    (!len || header_len + sizeof(*ports) <= len)) {
-		ports = READ(packet, l3 + header_len, ports_buffer);
-		if (ports) {
-			in->word[2] = ports->both;
-			in->words = 3;
-			return;
-		}
+	    (!len || header_len + sizeof(*ports) <= len) && READ(packet, l3 + header_len, ports_buffer, ports)) {
+		in->word[2] = ports->both;
+		in->words = 3;
+		return;
 	}
 	if (types & RSS_HASH_TYPE_IPv4)
 		in->words = 2;
@@ -246,19 +242,19 @@ static __always_inline void walk_options(struct packet *packet, __u32 l3, __u32 
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < RSS_MAX_OPTIONS; i++) {
 		const typeof(buffer) *option;
+		const typeof(whole) *entry;
 		__u32 next;
 
 		/* One byte may be left, a Pad1: there is nothing behind it, so it need not be read. */
 		if (at + sizeof(*option) > end)
 			break;
-		option = READ(packet, l3 + at, buffer);
-		if (!option)
+		if (!READ(packet, l3 + at, buffer, option))
 			break;
 		next = at + sizeof(*option) + option->len;
 		if (option->type == IPV6_TLV_PAD1)
 			next = at + 1;
 		if (option->type == IPV6_TLV_HAO && option->len == sizeof(struct ipv6_address) && next <= end &&
-		    READ(packet, l3 + at, whole))
+		    READ(packet, l3 + at, whole, entry))
 			walk->source = bounded(at + sizeof(*option), walk->zero);
 		at = bounded(next, walk->zero);
 	}
@@ -271,6 +267,7 @@ static __always_inline void walk_extensions(struct packet *packet, __u32 l3, __u
 		struct extension header;
 		struct ipv6_address address;
 	} routing;
+	const typeof(routing) *whole;
 
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < RSS_MAX_EXTENSIONS; i++) {
@@ -283,8 +280,7 @@ static __always_inline void walk_extensions(struct packet *packet, __u32 l3, __u
 		walk->nexthdr = IPPROTO_NONE;
 		if (this == IPPROTO_ESP || at + sizeof(buffer) > walk->end)
 			return;
-		header = READ(packet, l3 + at, buffer);
-		if (!header)
+		if (!READ(packet, l3 + at, buffer, header))
 			return;
 		end = at + (header->len + 1) * 8;
 		if (this == IPPROTO_AH)
@@ -297,7 +293,7 @@ static __always_inline void walk_extensions(struct packet *packet, __u32 l3, __u
 		}
 		walk->nexthdr = header->nexthdr;
 		if (this == IPPROTO_ROUTING && header->routing.type == 2 && header->len == 2 &&
-		    header->routing.segments_left == 1 && end <= walk->end && READ(packet, l3 + at, routing))
+		    header->routing.segments_left == 1 && end <= walk->end && READ(packet, l3 + at, routing, whole))
 			walk->destination = bounded(at + sizeof(*header), walk->zero);
 		if (this == IPPROTO_DSTOPTS && types & RSS_HASH_TYPE_EX)
 			walk_options(packet, l3, at + 2, end < walk->end ? end : walk->end, walk);
@@ -308,9 +304,9 @@ static __always_inline void walk_extensions(struct packet *packet, __u32 l3, __u
 static __always_inline void copy_address(struct packet *packet, __u32 offset, __be32 *to)
 {
 	struct ipv6_address buffer;
-	const struct ipv6_address *address = READ(packet, offset, buffer);
+	const struct ipv6_address *address;
 
-	if (!address)
+	if (!READ(packet, offset, buffer, address))
 		return;
 	to[0] = address->word[0];
 	to[1] = address->word[1];
@@ -322,9 +318,9 @@ static __always_inline void classify_ipv6(struct packet *packet, __u32 l3, const
 					  struct rss_input *in)
 {
 	struct ipv6_header buffer;
-	const struct ipv6_header *ip = READ(packet, l3, buffer);
+	const struct ipv6_header *ip;
 	struct ports ports_buffer;
-	const struct ports *ports = 0;
+	const struct ports *ports;
 	struct walk walk = {
 		.source = __builtin_offsetof(struct ipv6_header, address[0]),
 		.destination = __builtin_offsetof(struct ipv6_header, address[4]),
@@ -332,9 +328,9 @@ static __always_inline void classify_ipv6(struct packet *packet, __u32 l3, const
 		.zero = settings->zero,
 	};
 	__u32 types = settings->hash_types, len, base = 0, ex = 0;
-	int extended;
+	int extended, has_ports = 0;
 
-	if (!ip || ip->version >> 4 != 6)
+	if (!READ(packet, l3, buffer, ip) || ip->version >> 4 != 6)
 		return;
 	len = bpf_ntohs(ip->payload_len);
 	walk.end = len ? sizeof(*ip) + len : 0x1ffff;
@@ -353,21 +349,22 @@ static __always_inline void classify_ipv6(struct packet *packet, __u32 l3, const
 	}
 	if (!extended)
 		ex = 0;
-	if (types & (base | ex) && walk.l4 + sizeof(*ports) <= walk.end)
-		ports = READ(packet, l3 + walk.l4, ports_buffer);
-	if (ports)
+	if (types & (base | ex) && walk.l4 + sizeof(*ports) <= walk.end &&
+	    READ(packet, l3 + walk.l4, ports_buffer, ports)) {
 		in->word[8] = ports->both;
+		has_ports = 1;
+	}
 
-	if ((ports && types & ex) || (extended && types & RSS_HASH_TYPE_IP_EX)) {
+	if ((has_ports && types & ex) || (extended && types & RSS_HASH_TYPE_IP_EX)) {
 		copy_address(packet, l3 + walk.source, &in->word[0]);
 		copy_address(packet, l3 + walk.destination, &in->word[4]);
-		in->words = ports && types & ex ? 9 : 8;
+		in->words = has_ports && types & ex ? 9 : 8;
 		return;
 	}
 #pragma clang loop unroll(full)
 	for (int i = 0; i < 8; i++)
 		in->word[i] = ip->address[i];
-	if (ports && types & base)
+	if (has_ports && types & base)
 		in->words = 9;
 	else if (types & RSS_HASH_TYPE_IPv6)
 		in->words = 8;

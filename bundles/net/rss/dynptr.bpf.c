@@ -22,9 +22,11 @@ struct packet {
 	struct bpf_dynptr data;
 };
 
-static __always_inline const void *packet_read(struct packet *packet, __u32 offset, void *buffer, __u32 size)
+static __always_inline int packet_read(struct packet *packet, __u32 offset, void *buffer, __u32 size,
+				       const void **at)
 {
-	return bpf_dynptr_slice(&packet->data, offset, buffer, size);
+	*at = bpf_dynptr_slice(&packet->data, offset, buffer, size);
+	return *at != 0;
 }
 
 #include "steer.h"
