@@ -226,7 +226,7 @@ def _probes(wanted: Wanted | None, kernel: KernelFacts, name: str, cache: Cache)
 
     asked = probe(missing, kernel.vmlinux, kernel.modules)
     joined = known | asked if known else asked
-    if not asked.obstacle:
+    if asked.decided:
         cache.put(name, probe_store.to_bytes(joined))
     return joined
 

@@ -35,12 +35,11 @@ def _split(answers: Mapping[Any, bool | None]) -> list[list[Any]]:
 
 def _uses(answers: Mapping[HelperUse, bool | None] | Mapping[KfuncUse, bool | None]) -> _Rows:
     # By program, so that thousands of answers are few objects.
-    rows: _Rows = {}
+    rows: dict[tuple[Any, ...], list[list[Any]]] = {}
     for use, value in answers.items():
         if value is not None:
-            key = json.dumps([use.program_type, use.attach_type, use.sleepable])
-            rows.setdefault(key, [[], []])[value].append(use[0])
-    return rows
+            rows.setdefault(use[1:], [[], []])[value].append(use[0])
+    return {json.dumps(how): halves for how, halves in rows.items()}
 
 
 def from_bytes(content: bytes) -> ProbeFacts | None:

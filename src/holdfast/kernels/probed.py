@@ -82,6 +82,12 @@ class ProbeFacts:
         """The answer for this use, or the "no" of a wider one (any attach type, sleepable or not)."""
         return _answer(self.kfuncs, use)
 
+    @property
+    def decided(self) -> bool:
+        """Whether there is any answer that is not None."""
+        tables = (self.program_types, self.map_types, self.helpers, self.kfuncs, self.insn_features)
+        return any(value is not None for table in tables for value in table.values())
+
     def missing(self, wanted: Wanted) -> Wanted:
         """The part of ``wanted`` that has no answer here; undecided ones count as answered."""
         return Wanted(

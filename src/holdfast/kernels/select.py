@@ -19,9 +19,9 @@ __all__ = ["select"]
 def select(selectors: Iterable[str], *, probe: Wanted | None = None) -> list[KernelFacts]:
     """Facts of each kernel that is named, in that order, each once.
 
-    A selector is ``live`` or ``live/<release>`` (a glob will do), ``all``, or a path. ``probe`` is asked of the
-    running kernel only. Raises :exc:`~holdfast.errors.UsageError` for a selector that names nothing, and what
-    :func:`holdfast.kernels.live.facts` and :func:`holdfast.kernels.image.from_path` raise.
+    A selector is ``live`` or ``live/<release>`` (a glob will do), ``all``, or a path. ``probe`` is asked of
+    the running kernel only. Raises :exc:`~holdfast.errors.UsageError` for a selector that names nothing, and
+    what :func:`holdfast.kernels.live.facts` and :func:`holdfast.kernels.image.from_path` raise.
     """
     found: dict[str, KernelFacts] = {}
     for selector in selectors:
