@@ -53,20 +53,9 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path | str]:
             found[build] = f"no clang here compiles for -mcpu={level}"
             continue
         folder = tmp_path_factory.mktemp(build)
-        subprocess.run(
-            [
-                sys.executable,
-                ROOT / "scripts" / "build-bpf",
-                "--cc",
-                compiler,
-                "--mcpu",
-                level,
-                "--out",
-                folder,
-            ]
-            + [ROOT / "bundles" / "net" / "rss" / f"{variant}.bpf.c"],
-            check=True,
-        )
+        source = ROOT / "bundles" / "net" / "rss" / f"{variant}.bpf.c"
+        options = ("--cc", compiler, "--mcpu", level, "--out", folder)
+        subprocess.run([sys.executable, ROOT / "scripts" / "build-bpf", *options, source], check=True)
         found[build] = folder / f"{variant}.bpf.o"
     return found
 
