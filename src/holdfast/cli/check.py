@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``holdfast check``: where objects and bundles load, and if not, why not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from holdfast.cli.exit_status import status_of
+
+if TYPE_CHECKING:
+    from holdfast.bundle.bundle import Bundle
+    from holdfast.bundle.plan import Plan
+    from holdfast.elf import ObjectSpec
+    from holdfast.kernels import KernelFacts
+    from holdfast.predict import ProgramVerdict
+
+__all__ = ["command"]
+
+
+@click.command("check")
+@click.argument("paths", metavar="OBJECT|BUNDLE...", nargs=-1, required=True)
+@click.option(
+    "--kernel",
+    "kernels",
+    multiple=True,
+    default=("live",),
+    metavar="SEL",
+    help="'live' (default), 'all', or a path to a vmlinux or raw BTF; repeatable.",
+)
+@click.option(
+    "--modules",
+    default="all",
+    metavar="all|none|a,b",
+    show_default=True,
+    help="Which of the kernel's modules count as loaded.",
+)
+@click.option("--libbpf", metavar="X.Y", help="Judge for this release of libbpf, not for the one used here.")
+@click.option("--no-probe", is_flag=True, help="Load nothing, not even the tiny programs that ask a kernel.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Print all reasons and the hazards, not the first reason."
+)
+def command(
+    paths: tuple[str, ...],
+    kernels: tuple[str, ...],
+    modules: str,
+    libbpf: str | None,
+    no_probe: bool,
+    form: str,
+    verbose: bool,
+) -> int:
+    """Say of each program in OBJECT|BUNDLE... whether it loads, and if not, why not.
+
+    Exit status: 0 all load, 4 something fails, 8 something cannot be told, 12 both, 1 error, 2 usage.
+    """
+    from holdfast.cli.console import print_json, progress
+    from holdfast.predict import Predictor
+    from holdfast.predict.wanted import wanted
+
+    release = _release(libbpf)
+    objects, bundles = _open(paths)
+    everything = objects + [variant.spec for bundle in bundles for variant in bundle.variants]
+    facts = _facts(kernels, modules, None if no_probe else wanted(everything))
+    verdicts: list[ProgramVerdict] = []
+    plans: list[Plan] = []
+    with progress("checking", len(facts) * (len(objects) + len(bundles))) as step:
+        for kernel in facts:
+            predictor = Predictor(kernel, release)
+            for spec in objects:
+                verdicts += predictor.check(spec)
+                step(spec.path)
+            for bundle in bundles:
+                plans.append(_plan(bundle, kernel, predictor))
+                step(bundle.name)
+    if form == "json":
+        print_json(_document(facts, verdicts, plans))
+    else:
+        _print(facts, verdicts, plans, verbose)
+    worst = [v.verdict for v in verdicts] + [plan.verdict for plan in plans if plan.fallback is None]
+    return status_of(worst)
+
+
+def _release(text: str | None) -> tuple[int, int]:
+    """The libbpf to judge for: as asked, else the one that would load here."""
+    from holdfast.errors import LibbpfError, UsageError
+    from holdfast.predict import DEFAULT_LIBBPF
+
+    if text is not None:
+        found = re.fullmatch(r"v?(\d+)\.(\d+)(?:\.\d+)?", text)
+        if not found or int(found[1]) < 1:
+            raise UsageError(f"--libbpf {text!r} is no release from 1.0 on", hint="for example --libbpf 1.7")
+        return int(found[1]), int(found[2])
+    from holdfast.libbpf import library
+
+    try:
+        major, minor = library().version[:2]
+    except LibbpfError:
+        return DEFAULT_LIBBPF  # nothing loads here; the newest is the fair assumption
+    return major, minor
+
+
+def _open(paths: tuple[str, ...]) -> tuple[list[ObjectSpec], list[Bundle]]:
+    from holdfast.bundle.bundle import Bundle
+    from holdfast.elf import open_object
+
+    objects, bundles = [], []
+    for path in paths:
+        if Path(path).is_dir() or Path(path).name == "holdfast.toml":
+            bundles.append(Bundle.open(path if Path(path).is_dir() else Path(path).parent))
+        else:
+            objects.append(open_object(path))
+    return objects, bundles
+
+
+def _facts(selectors: tuple[str, ...], modules: str, probe: object) -> list[KernelFacts]:
+    from dataclasses import replace
+
+    from holdfast.errors import UsageError
+    from holdfast.kernels.probed import Wanted
+    from holdfast.kernels.select import select
+
+    found = select(selectors, probe=probe if isinstance(probe, Wanted) else None)
+    if modules == "all":
+        return found
+    names = set() if modules == "none" else set(filter(None, modules.split(",")))
+    result = []
+    for kernel in found:
+        unknown = names - set(kernel.modules)
+        if unknown:
+            raise UsageError(
+                f"--modules: {kernel.id} has no BTF of module {sorted(unknown)[0]!r}",
+                hint="give the names of loaded modules as /proc/modules spells them",
+            )
+        kept = {name: kernel.modules[name] for name in kernel.modules if name in names}
+        result.append(replace(kernel, modules=kept, module_names=frozenset(names)))
+    return result
+
+
+def _plan(bundle: Bundle, kernel: KernelFacts, predictor: object) -> Plan:
+    from holdfast.bundle.plan import plan
+    from holdfast.predict import Predictor
+
+    assert isinstance(predictor, Predictor)
+    return plan(bundle, kernel, lambda spec, _facts: predictor.check(spec))
+
+
+def _document(
+    facts: list[KernelFacts], verdicts: list[ProgramVerdict], plans: list[Plan]
+) -> dict[str, object]:
+    from holdfast.bundle.rows import bundle_row
+    from holdfast.report.rows import SCHEMA_VERSION, verdict_row
+
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kernels": [{"id": kernel.id, "release": kernel.release} for kernel in facts],
+        "results": [verdict_row(verdict) for verdict in verdicts],
+        "bundles": [bundle_row(plan) for plan in plans],
+    }
+
+
+def _print(
+    facts: list[KernelFacts], verdicts: list[ProgramVerdict], plans: list[Plan], verbose: bool
+) -> None:
+    from holdfast.report.text import matrix_lines, summary_line, verdict_lines
+
+    place: tuple[str, str] | None = None
+    if len(facts) == 1 or verbose:
+        for verdict in verdicts:
+            here = (verdict.object_path, verdict.kernel)
+            if here != place:
+                major, minor = verdict.libbpf
+                click.echo(f"{verdict.object_path} on {verdict.kernel}, libbpf {major}.{minor}")
+                place = here
+            for line in verdict_lines(verdict, verbose=verbose):
+                click.echo(line)
+    if len(facts) > 1 and verdicts:
+        for line in matrix_lines(verdicts):
+            click.echo(line)
+    for plan in plans:
+        _print_plan(plan)
+    if verdicts:
+        click.echo(summary_line(verdicts))
+
+
+def _print_plan(plan: Plan) -> None:
+    click.echo(f"bundle {plan.bundle.name} on {plan.kernel}: {_sentence(plan)}")
+    for rank, row in enumerate(plan.steps, 1):
+        click.echo(f"  {rank}. {row.verdict.value:<7} {row.variant.name}")
+        for reason in row.reasons[:2]:
+            click.echo(f"       {reason.line}")
+
+
+def _sentence(plan: Plan) -> str:
+    if plan.best is not None:
+        return f"variant {plan.best} is the first to try"
+    return "no variant loads, the fallback carries it" if plan.fallback else "nothing works"

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One result, many forms: plain dicts for JSON, lines for people."""

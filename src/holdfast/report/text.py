@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Needs and verdicts as lines of text, at most :data:`WIDTH` columns; colour is the console's business."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from holdfast.needs.model import CoreReloNeed, KfuncNeed, MapNeed, Need, NeedKind, ObjectNeeds, ProgramNeeds
+from holdfast.predict.model import Hazard, ProgramVerdict, Reason
+from holdfast.terms import MapType, Verdict
+
+__all__ = ["WIDTH", "matrix_lines", "needs_lines", "summary_line", "verdict_lines"]
+
+WIDTH = 100
+_SIGNS = {Verdict.LOADS: "+", Verdict.FAILS: "x", Verdict.UNKNOWN: "?"}
+
+
+def _wrap(text: str, first: str, rest: str) -> Iterator[str]:
+    yield from textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [first]
+
+
+# -- needs ------------------------------------------------------------------------------------------------
+
+
+def needs_lines(needs: ObjectNeeds, *, verbose: bool = False) -> Iterator[str]:
+    """An object's needs, grouped by kind; ``verbose`` lists every CO-RE relocation and map by itself."""
+    yield needs.path
+    if not needs.programs:
+        yield "  no programs"
+    for program in needs.programs:
+        yield from _program_lines(program, verbose)
+
+
+def _program_lines(needs: ProgramNeeds, verbose: bool) -> Iterator[str]:
+    program = needs.program
+    autoload = "" if program.autoload else " (not loaded unless asked: ?)"
+    yield f"  {program.name}  SEC({program.section}){autoload}"
+    for kind in NeedKind:
+        group = [need for need in needs.needs if need.kind is kind]
+        if not group:
+            continue
+        if kind in (NeedKind.MAP, NeedKind.CORE_RELO) and not verbose:
+            group = [n for n in group if not isinstance(n, MapNeed) or n.used or n.application_sets]
+        label = f"    {kind.value:<14} "
+        for at, text in enumerate(_grouped(kind, group, verbose)):
+            yield from _wrap(text, label if at == 0 else " " * len(label), " " * len(label) + "  ")
+
+
+def _grouped(kind: NeedKind, group: Sequence[Need], verbose: bool) -> Iterator[str]:
+    if kind is NeedKind.INSTRUCTION or (kind is NeedKind.HELPER and not verbose):
+        plain = [need.name for need in group if not need.conditions]
+        if plain:
+            yield ", ".join(plain)
+        group = [need for need in group if need.conditions]
+    for need in group:
+        yield _need(need)
+
+
+def _need(need: Need) -> str:
+    text = need.name
+    if isinstance(need, CoreReloNeed):
+        text = f"{need.label} {need.name}" + (" (may be absent)" if need.optional else "")
+    elif isinstance(need, KfuncNeed):
+        strength = "strong" if not need.weak else "weak, guarded" if need.guarded else "weak, not guarded"
+        text = f"{need.spelled} ({strength})  {need.prototype}"
+    elif isinstance(need, MapNeed):
+        spec = need.map
+        kind = spec.type.name if isinstance(spec.type, MapType) else f"type {spec.type}"
+        text = f"{need.name}  {kind} {spec.key_size} -> {spec.value_size} bytes, {spec.max_entries} entries"
+        if need.application_sets:
+            text += f"; the application sets {' and '.join(need.application_sets)}"
+    elif need.kind is NeedKind.CAPABILITY:
+        text = need.name
+    if need.source:
+        text += f"  [{need.source}]"
+    if need.conditions:
+        text += f"  only if {' and '.join(need.conditions)}"
+    return text
+
+
+# -- verdicts ---------------------------------------------------------------------------------------------
+
+
+def verdict_lines(verdict: ProgramVerdict, *, verbose: bool = False) -> Iterator[str]:
+    """One program's verdict with its first reason, or (``verbose``) with all of them and the hazards."""
+    sign = _SIGNS[verdict.verdict]
+    kind = f"{verdict.type.name}, SEC({verdict.section})"
+    yield f"  {sign} {verdict.verdict.value:<7} {verdict.program}  ({kind})"
+    shown = verdict.reasons if verbose else verdict.reasons[:1]
+    for reason in shown:
+        yield from _reason_lines(reason)
+    rest = len(verdict.reasons) - len(shown)
+    if rest:
+        yield f"            and {rest} more reason{'s' if rest > 1 else ''} (--verbose)"
+    for hazard in verdict.hazards if verbose else ():
+        yield from _hazard_lines(hazard)
+
+
+def _reason_lines(reason: Reason) -> Iterator[str]:
+    where = f" [{reason.source}]" if reason.source else ""
+    evidence = "" if reason.evidence.value == "none" else f" (evidence: {reason.evidence.value})"
+    text = f"{reason.code.value}  {reason.need}{where}: {reason.message}{evidence}"
+    yield from _wrap(text, " " * 12, " " * 14)
+    if reason.hint:
+        yield from _wrap(f"hint: {reason.hint}", " " * 14, " " * 20)
+
+
+def _hazard_lines(hazard: Hazard) -> Iterator[str]:
+    yield from _wrap(f"hazard {hazard.code.value}  {hazard.need}: {hazard.message}", " " * 12, " " * 14)
+
+
+def summary_line(verdicts: Sequence[ProgramVerdict], *, bar: int = 40) -> str:
+    """Counts and a bar of ``bar`` cells: ``+`` loads, ``x`` fails, ``?`` unknown."""
+    counts = Counter(verdict.verdict for verdict in verdicts)
+    total = len(verdicts) or 1
+    cells = "".join(
+        _SIGNS[kind] * max(1, round(bar * counts[kind] / total)) if counts[kind] else "" for kind in Verdict
+    )
+    words = ", ".join(f"{counts[kind]} {kind.value}" for kind in Verdict if counts[kind]) or "no programs"
+    return f"[{cells[:bar]:<{bar}}] {words}"
+
+
+def matrix_lines(verdicts: Sequence[ProgramVerdict]) -> Iterator[str]:
+    """Programs down, kernels across (by number; a legend names them), with the signs of a verdict."""
+    kernels = list(dict.fromkeys(verdict.kernel for verdict in verdicts))
+    cells = {(v.object_path, v.program, v.kernel): _SIGNS[v.verdict] for v in verdicts}
+    rows = list(dict.fromkeys((v.object_path, v.program) for v in verdicts))
+    for number, kernel in enumerate(kernels, 1):
+        yield f"  {number:>3}  {kernel}"
+    head = "".join(f"{number % 100:>3}" for number in range(1, len(kernels) + 1))
+    room = WIDTH - len(head) - 2
+    yield "  " + head.rjust(len(head) + room)[: WIDTH - 2]
+    for path, program in rows:
+        name = f"{path.rsplit('/', 1)[-1]}: {program}"
+        name = name if len(name) <= room else name[: room - 1] + "~"
+        yield "  " + name.ljust(room) + "".join(f"{cells.get((path, program, k), ' '):>3}" for k in kernels)
