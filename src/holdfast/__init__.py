@@ -14,8 +14,8 @@ What a file requires, and whether it loads here::
     for verdict in holdfast.check(spec, holdfast.live_facts(spec)):
         print(verdict.program, verdict.verdict, *verdict.reasons)
 
-Every error that is raised on purpose is a :class:`HoldfastError` with a ``hint`` (:mod:`holdfast.errors`). Names are
-imported when they are first used, so ``import holdfast`` costs next to nothing.
+Every error that is raised on purpose is a :class:`HoldfastError` with a ``hint`` (:mod:`holdfast.errors`).
+Names are imported when they are first used, so ``import holdfast`` costs next to nothing.
 """
 
 from __future__ import annotations
