@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from holdfast.cli.exit_status import ExitStatus, status_of
+from holdfast.terms import Verdict
 
 if TYPE_CHECKING:
     from holdfast.bundle.plan import Plan
@@ -30,7 +31,7 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 _OURS = re.compile(r"HOLDFAST_(PROG|MAP|LINK)_.*|HOLDFAST_(BUNDLE|VARIANT|FALLBACK)")
 
 
-@click.command("run", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@click.command("run")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--pin", type=click.Path(path_type=Path), help="Pin programs, maps and links there and leave.")
 @click.option("--dry-run", is_flag=True, help="Say what would be tried, and load nothing.")
@@ -118,12 +119,18 @@ def _run_command(outcome: Outcome, arguments: Sequence[str]) -> int:
 
 def _hold(outcome: Outcome) -> None:
     attached = f", attached: {', '.join(outcome.links)}" if outcome.links else ""
-    _tell(f"holding variant {outcome.variant!r}{attached}; Ctrl-C or SIGTERM ends it")
+    ends = {signal.SIGINT, signal.SIGTERM}
     try:
-        while True:
-            signal.pause()
+        # Blocked and waited for: a handler could run just before signal.pause(), which then never returns.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+        _tell(f"holding variant {outcome.variant!r}{attached}; Ctrl-C or SIGTERM ends it")
+        signal.sigwait(ends)
     except _StoppedError:
-        _tell("detached and unloaded")
+        pass  # it came before it was blocked
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)
+    outcome.close()
+    _tell("detached and unloaded")
 
 
 class _StoppedError(BaseException):
@@ -157,12 +164,12 @@ def _stop_on_signals() -> Iterator[None]:
 def _show_plan(plan: Plan, form: str) -> None:
     from holdfast.bundle.rows import bundle_row
 
-    head = {
-        None: "no variant can load",
-        plan.best: f"variant {plan.best!r} {'loads' if plan.verdict == 'LOADS' else 'may load'}",
-    }[plan.best]
-    if plan.best is None and plan.fallback is not None:
-        head += f"; the fallback {plan.fallback.name!r} does the job"
+    if plan.best is not None:
+        head = f"variant {plan.best!r} {'loads' if plan.verdict is Verdict.LOADS else 'may load'}"
+    elif plan.fallback is not None:
+        head = f"no variant can load; the fallback {plan.fallback.name!r} does the job"
+    else:
+        head = "no variant can load, and there is no fallback"
     lines = [f"{plan.bundle.name}: {head} [{plan.kernel}]"]
     for number, step in enumerate(plan.steps, 1):
         lines.append(f"  {number}. {step.variant.name}  {step.action.lower()} ({step.verdict})")
