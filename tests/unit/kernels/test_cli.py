@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``holdfast kernels show`` of a file: the promised JSON, null where nothing is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from tests.unit.kernels.test_facts import kernel_writer
+
+from holdfast.cli.kernels import command
+from holdfast.errors import UsageError
+
+
+def show(tmp_path: Path, *arguments: str, tags: bool = True) -> tuple[dict[str, object], str, int]:
+    path = tmp_path / "some.btf"
+    path.write_bytes(kernel_writer(tags).raw())
+    result = CliRunner().invoke(command, ["show", str(path), *arguments], standalone_mode=False)
+    assert result.exception is None
+    output = json.loads(result.stdout) if "json" in arguments else {"text": result.stdout}
+    return output, result.stderr, result.return_value
+
+
+def test_kfuncs_have_the_documented_form(tmp_path: Path) -> None:
+    result, _, status = show(tmp_path, "--only", "kfuncs", "--format", "json")
+    assert result == {
+        "schema_version": 1,
+        "id": "file/some.btf",
+        "release": "",
+        "kfuncs": [
+            {
+                "name": "bpf_good",
+                "flags": None,
+                "program_types": None,
+                "program_types_undecided": [],
+                "narrowed": False,
+                "module": None,
+                "prototype": "int bpf_good(int x)",
+                "evidence": ["btf"],
+            }
+        ],
+    }
+    assert status == 0
+
+
+def test_a_kernel_without_tags_says_unknown_not_none(tmp_path: Path) -> None:
+    result, errors, status = show(tmp_path, "--only", "kfuncs", "--format", "json", tags=False)
+    assert result["kfuncs"] is None
+    assert "no kfunc tags" in errors
+    assert status == 8
+
+
+def test_helpers_and_types(tmp_path: Path) -> None:
+    result, _, _ = show(tmp_path, "--only", "helpers", "--format", "json")
+    (row,) = result["helpers"]  # type: ignore[misc]
+    assert (row["number"], row["name"], row["program_types"]) == (1, "map_lookup_elem", None)
+    result, _, _ = show(tmp_path, "--only", "map-types", "--format", "json")
+    rows = {row["type"]: row for row in result["map_types"]}  # type: ignore[attr-defined]
+    assert (rows["HASH"]["known"], rows["HASH"]["available"]) == (True, True)
+    assert (rows["STACK_TRACE"]["known"], rows["STACK_TRACE"]["available"]) == (True, None)
+    assert (rows["RINGBUF"]["known"], rows["RINGBUF"]["available"]) == (False, False)
+
+
+@pytest.mark.parametrize(
+    "only", [(), ("--only", "kfuncs"), ("--only", "helpers"), ("--only", "program-types")]
+)
+def test_text_fits_100_columns(tmp_path: Path, only: tuple[str, ...]) -> None:
+    result, _, _ = show(tmp_path, *only)
+    lines = str(result["text"]).splitlines()
+    assert lines[0] == "file/some.btf"
+    assert max(map(len, lines)) <= 100
+
+
+def test_an_unknown_kernel_is_a_usage_error() -> None:
+    result = CliRunner().invoke(command, ["show", "debian/6.1"], standalone_mode=False)
+    assert isinstance(result.exception, UsageError)
