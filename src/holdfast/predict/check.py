@@ -79,8 +79,7 @@ def _verdict(reasons: tuple[Reason, ...]) -> Verdict:
 
 
 def _hazards(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> Iterator[Hazard]:
-    used = {r.name for r in program.references if r.slot in relocated.live}
-    yield from extern_hazards(loaded, used)
+    yield from extern_hazards(loaded, program, relocated)
     yield from target_hazards(loaded, program)
     yield from map_hazards(loaded)
 

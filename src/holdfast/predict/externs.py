@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from holdfast.elf.spec import ExternKind, ExternSpec
+from holdfast.elf.spec import ExternKind, ExternSpec, ProgramSpec
 from holdfast.predict.codes import HazardCode, ReasonCode
 from holdfast.predict.context import Loaded
 from holdfast.predict.model import Hazard, Reason, Stage
+from holdfast.predict.relocated import Relocated
 from holdfast.relo.ksym import KsymResolution
 from holdfast.terms import Evidence
 
@@ -55,16 +56,18 @@ def _refused(loaded: Loaded, extern: ExternSpec, found: KsymResolution, order: i
     return Reason(code, f"{word} {extern.name}", message, Stage.EXTERNS, evidence, True, None, hint, order)
 
 
-def extern_hazards(loaded: Loaded, used: set[str]) -> Iterator[Hazard]:
+def extern_hazards(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> Iterator[Hazard]:
     """kfuncs that libbpf takes although their prototype is not the one that the object was written for.
 
     libbpf compares the number of parameters and the BTF kinds alone (``bpf_core_types_are_compat()``).
     """
     for extern in loaded.spec.externs:
         found = loaded.ksyms.get(extern.name)
-        if extern.kind is not ExternKind.KFUNC or extern.name not in used or found is None or not found.found:
+        slots = [r.slot for r in program.references if r.name == extern.name]
+        if extern.kind is not ExternKind.KFUNC or found is None or not found.found or not slots:
             continue
-        if found.actual and _scalars(found.expected) != _scalars(found.actual):
+        differs = found.actual and _scalars(found.expected) != _scalars(found.actual)
+        if differs and any(slot in relocated.live for slot in slots):
             message = f"libbpf accepts the kernel's `{found.actual}` for the object's `{found.expected}`"
             yield Hazard(HazardCode.PROTOTYPE_DIFFERS, f"kfunc {extern.name}", message, Evidence.BTF)
 

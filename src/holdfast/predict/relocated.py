@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from holdfast.elf.spec import ExternKind, ProgramSpec, ReferenceKind
 from holdfast.insn import Instruction
@@ -25,14 +26,21 @@ from holdfast.terms import Evidence
 __all__ = ["Relocated", "relocate"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Relocated:
-    """``poisons`` maps a slot to the resolution that poisoned it; ``live`` are the slots that may run."""
+    """``insns`` after relocation; ``poisons`` maps a slot to the resolution that poisoned it."""
 
+    loaded: Loaded
+    program: ProgramSpec
     insns: tuple[Instruction, ...]
     poisons: dict[int, Resolution]
-    live: frozenset[int]
-    reasons: tuple[Reason, ...] = field(default=())
+    reasons: tuple[Reason, ...]
+    _known: dict[int, int | Token | MapAddress] = field(repr=False)
+
+    @cached_property
+    def live(self) -> frozenset[int]:
+        """Slots that may run; worked out when something that may be dead code is in question."""
+        return _live(self.loaded, self.program, self.insns, self._known)
 
 
 def relocate(loaded: Loaded, program: ProgramSpec) -> Relocated:
@@ -59,7 +67,7 @@ def relocate(loaded: Loaded, program: ProgramSpec) -> Relocated:
     for reference in program.references:
         if reference.kind is ReferenceKind.EXTERN and reference.name in loaded.ksyms:
             known[reference.slot] = _address(loaded, program, reference.name)
-    return Relocated(tuple(insns), poisons, _live(loaded, program, tuple(insns), known), tuple(reasons))
+    return Relocated(loaded, program, tuple(insns), poisons, tuple(reasons), known)
 
 
 def _resolutions(
@@ -105,7 +113,7 @@ def _address(loaded: Loaded, program: ProgramSpec, name: str) -> int | Token:
         return Token.UNKNOWN
     extern = loaded.spec.extern(name)
     # The address of a function is a PTR_TO_MEM, which reg_not_null() of the verifier counts as not null in
-    # the 6.12 tree and not in the 6.1 tree. Nothing in BTF came with that change; arenas (6.9) are later than it.
+    # the 6.12 tree and not in the 6.1 tree. Nothing in BTF came with that change; arenas (6.9) are later.
     if extern is not None and extern.kind is ExternKind.KFUNC:
         newer = loaded.kernel.ask.btf(Sign.value("bpf_map_type", "BPF_MAP_TYPE_ARENA"))
         return Token.NON_ZERO if newer else Token.UNKNOWN

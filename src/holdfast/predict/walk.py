@@ -7,9 +7,11 @@ Instructions in code that is dead on this kernel are not judged, as the verifier
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from holdfast.btf import essential_name
 from holdfast.elf.spec import ProgramSpec, ReferenceKind
-from holdfast.insn.features import InsnFeature, first_slots
+from holdfast.insn.instruction import CALL
 from holdfast.needs.licenses import is_gpl_compatible
 from holdfast.needs.stream import static_starts
 from holdfast.predict.codes import ReasonCode
@@ -25,100 +27,114 @@ from holdfast.terms import Evidence, ProgramType
 
 __all__ = ["walk_reasons"]
 
-MAX_INSNS = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS, v5.2
-
 
 def walk_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> Iterator[Reason]:
-    """Reasons that the verifier would give, in the order in which it meets them."""
-    order = visit_order(relocated.insns, relocated.live, static_starts(program))
+    """Reasons that the verifier would give, in the order in which it meets them.
+
+    What is asked for is judged first and wherever it stands; which of it is live and what comes first is
+    worked out only for what is refused, which is little or nothing.
+    """
+    judged = [
+        (slots, list(_judge(loaded, program, relocated, what, slots[0])))
+        for what, slots in _asked(program, relocated)
+    ]
+    refused = [(slots, reasons) for slots, reasons in judged if reasons]
+    if not refused:
+        return
+    order = {
+        slot: position
+        for position, slot in enumerate(visit_order(relocated.insns, relocated.live, static_starts(program)))
+    }
+    for slots, reasons in refused:
+        live = [slot for slot in slots if slot in order]
+        if live:
+            first = min(live, key=order.__getitem__)
+            for reason in reasons:
+                yield replace(reason, source=program.source_at(first), order=order[first])
+
+
+_Asked = tuple[str, object]
+
+
+def _asked(program: ProgramSpec, relocated: Relocated) -> Iterator[tuple[_Asked, list[int]]]:
+    """(what, slots) for each poisoned relocation, kfunc and helper of the stream."""
+    found: dict[_Asked, list[int]] = {}
     kfuncs = {r.slot: r.name for r in program.references if r.kind is ReferenceKind.KFUNC_CALL}
-    seen: set[tuple[str, object]] = set()
-    for position, slot in enumerate(order):
-        poison = relocated.poisons.get(slot)
-        if poison is not None:
-            if ("core", poison.relo) not in seen:
-                seen.add(("core", poison.relo))
-                message = poison.missing or poison.warning or "the kernel has no match for it"
-                yield _reason(
-                    ReasonCode.CORE_MISSING,
-                    f"CO-RE {poison.spec}",
-                    message,
-                    program.source_at(slot),
-                    position,
-                    Evidence.BTF,
-                    hint="guard it by bpf_core_field_exists() or the like, or offer another variant",
-                )
-            continue
-        insn = relocated.insns[slot]
-        if slot in kfuncs:
-            key: tuple[str, object] = ("kfunc", kfuncs[slot])
-            if key not in seen:
-                seen.add(key)
-                yield from _kfunc(loaded, program, kfuncs[slot], slot, position)
-        elif insn.is_helper_call and ("helper", insn.imm) not in seen:
-            seen.add(("helper", insn.imm))
-            yield from _helper(loaded, program, insn.imm, slot, position)
-    if len(relocated.insns) > MAX_INSNS:
-        message = f"{len(relocated.insns)} instructions, and no kernel takes more than {MAX_INSNS}"
-        yield _reason(ReasonCode.TOO_LARGE, "size", message, None, 0, Evidence.RULE)
+    for slot, insn in enumerate(relocated.insns):
+        if slot in relocated.poisons:
+            found.setdefault(("CO-RE", relocated.poisons[slot].relo), []).append(slot)
+        elif insn[0] == CALL:
+            if slot in kfuncs:
+                found.setdefault(("kfunc", kfuncs[slot]), []).append(slot)
+            elif insn.is_helper_call:
+                found.setdefault(("helper", insn.imm), []).append(slot)
+    yield from found.items()
+
+
+def _judge(
+    loaded: Loaded, program: ProgramSpec, relocated: Relocated, what: _Asked, slot: int
+) -> Iterator[Reason]:
+    kind, name = what
+    if kind == "CO-RE":
+        poison = relocated.poisons[slot]
+        yield _reason(
+            ReasonCode.CORE_MISSING,
+            f"CO-RE {poison.spec}",
+            poison.missing or poison.warning or "the kernel has no match for it",
+            Evidence.BTF,
+            hint="guard it by bpf_core_field_exists() or the like, or offer another variant",
+        )
+    elif kind == "kfunc":
+        assert isinstance(name, str)
+        yield from _kfunc(loaded, program, name)
+    else:
+        assert isinstance(name, int)
+        yield from _helper(loaded, program, name)
 
 
 def _reason(
     code: ReasonCode,
     need: str,
     message: str,
-    source: str | None,
-    position: int,
     evidence: Evidence,
     *,
     certain: bool = True,
     hint: str | None = None,
 ) -> Reason:
-    return Reason(code, need, message, Stage.VERIFIER_WALK, evidence, certain, source, hint, position)
+    return Reason(code, need, message, Stage.VERIFIER_WALK, evidence, certain, None, hint)
 
 
-def _kfunc(loaded: Loaded, program: ProgramSpec, name: str, slot: int, position: int) -> Iterator[Reason]:
+def _kfunc(loaded: Loaded, program: ProgramSpec, name: str) -> Iterator[Reason]:
     found = loaded.ksyms.get(name)
-    need, source = f"kfunc {name}", program.source_at(slot)
+    need = f"kfunc {name}"
     if found is None or found.error is not None:
         return  # said at an earlier stage: the object does not get here
     if found.found is not True:
         message = f"its call is not guarded: {found.reason or 'the kernel does not have it'}"
         code = ReasonCode.KFUNC_INCOMPATIBLE if found.actual else ReasonCode.KFUNC_MISSING
         hint = "guard the call by bpf_ksym_exists()"
-        yield _reason(code, need, message, source, position, Evidence.BTF, hint=hint)
+        yield _reason(code, need, message, Evidence.BTF, hint=hint)
         return
     if not is_gpl_compatible(loaded.spec.license):
         message = (
             f"kfuncs are for GPL-compatible programs, and the object's license is {loaded.spec.license!r}"
         )
-        yield _reason(ReasonCode.LICENSE_REFUSED, need, message, source, position, Evidence.RULE)
+        yield _reason(ReasonCode.LICENSE_REFUSED, need, message, Evidence.RULE)
     real = name if loaded.facts.function(name) else found.name
-    from holdfast.btf import essential_name
-
     real = essential_name(real)
     answer = loaded.facts.kfunc_callable(real, program.type, program.attach_type, program.sleepable)
     if answer.value is False:
         message = f"a {program.type.name} program may not call it: {answer.note}"
-        yield _reason(ReasonCode.KFUNC_NOT_ALLOWED, need, message, source, position, answer.evidence)
+        yield _reason(ReasonCode.KFUNC_NOT_ALLOWED, need, message, answer.evidence)
     elif answer.value is None:
         message = f"whether a {program.type.name} program may call it cannot be told: {answer.note}"
         hint = "check the running kernel as root: a probe tells"
-        yield _reason(
-            ReasonCode.KFUNC_UNKNOWN,
-            need,
-            message,
-            source,
-            position,
-            answer.evidence,
-            certain=False,
-            hint=hint,
-        )
+        yield _reason(ReasonCode.KFUNC_UNKNOWN, need, message, answer.evidence, certain=False, hint=hint)
 
 
-def _helper(loaded: Loaded, program: ProgramSpec, number: int, slot: int, position: int) -> Iterator[Reason]:
+def _helper(loaded: Loaded, program: ProgramSpec, number: int) -> Iterator[Reason]:
     name = helpers.helper_name(number)
-    need, source = f"helper {name}", program.source_at(slot)
+    need = f"helper {name}"
     gpl = is_gpl_compatible(loaded.spec.license)
     ruling = _ruling(loaded, program, number, gpl)
     probed = loaded.facts.helper(number, program.type, program.attach_type)
@@ -126,25 +142,23 @@ def _helper(loaded: Loaded, program: ProgramSpec, number: int, slot: int, positi
         return
     if probed.evidence is Evidence.PROBE and probed.value is False:
         message = f"a {program.type.name} program may not call it: {probed.note}"
-        yield _reason(ReasonCode.HELPER_NOT_ALLOWED, need, message, source, position, probed.evidence)
+        yield _reason(ReasonCode.HELPER_NOT_ALLOWED, need, message, probed.evidence)
         return
     if ruling.allowed is Allowed.YES:
         return
     if not gpl and gpl_only(number):
         message = f"it is for GPL-compatible programs, and the object's license is {loaded.spec.license!r}"
-        yield _reason(ReasonCode.LICENSE_REFUSED, need, message, source, position, Evidence.RULE)
+        yield _reason(ReasonCode.LICENSE_REFUSED, need, message, Evidence.RULE)
     elif ruling.allowed is Allowed.NO:
         missing = loaded.facts.helper_known(number).value is False
         code = ReasonCode.HELPER_MISSING if missing else ReasonCode.HELPER_NOT_ALLOWED
         evidence = Evidence.BTF if missing else Evidence.RULE
         message = f"{ruling.why} ({ruling.source})"
         hint = "offer a variant that does without it" if missing else None
-        yield _reason(code, need, message, source, position, evidence, hint=hint)
+        yield _reason(code, need, message, evidence, hint=hint)
     else:
         message = f"{ruling.why} ({ruling.source})"
-        yield _reason(
-            ReasonCode.HELPER_UNKNOWN, need, message, source, position, Evidence.NONE, certain=False
-        )
+        yield _reason(ReasonCode.HELPER_UNKNOWN, need, message, Evidence.NONE, certain=False)
 
 
 def _ruling(loaded: Loaded, program: ProgramSpec, number: int, gpl: bool) -> Ruling:
@@ -174,8 +188,3 @@ def _struct_ops_member(loaded: Loaded, program: ProgramSpec) -> str | None:
                 if name == program.name:
                     return f"{spec.struct_ops.type_name.partition('___')[0]}.{member}"
     return None
-
-
-def feature_slots(relocated: Relocated) -> dict[InsnFeature, int]:
-    """Instruction features of the whole stream: unknown opcodes are refused even where they are dead."""
-    return first_slots(relocated.insns)

@@ -15,7 +15,7 @@ __all__ = ["wanted"]
 
 
 def wanted(specs: Iterable[ObjectSpec]) -> Wanted:
-    """The program types, map types, helpers and kfuncs that these objects use, for ``kernels.live.facts()``."""
+    """Program types, map types, helpers and kfuncs that these objects use, for ``kernels.live.facts()``."""
     program_types: set[ProgramType] = set()
     map_types: set[MapType] = set()
     helpers: set[HelperUse] = set()
