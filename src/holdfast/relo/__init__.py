@@ -8,7 +8,7 @@ against a :class:`Target`; :func:`resolve_ksym` does the externs of ``.ksyms``.
 from __future__ import annotations
 
 from holdfast.relo.compat import fields_are_compat, types_are_compat, types_match
-from holdfast.relo.failure import ReloError
+from holdfast.relo.failure import Refused, ReloError
 from holdfast.relo.ksym import Kallsyms, KsymKind, KsymResolution, find_ksym, resolve_ksym
 from holdfast.relo.patch import BAD_RELO
 from holdfast.relo.resolve import Relocator, Resolution, resolve
@@ -22,6 +22,7 @@ __all__ = [
     "KernelBtf",
     "KsymKind",
     "KsymResolution",
+    "Refused",
     "ReloError",
     "Relocator",
     "Resolution",

@@ -92,7 +92,7 @@ def fields_are_compat(local: Btf, local_id: int, target: Btf, target_id: int) ->
 
     Any two composites, pointers or floats are compatible, and any two integers (size and sign are ignored);
     enums and forward declarations when their essential names agree or one has none; arrays when their
-    elements are.
+    elements are. Raises :exc:`Refused` for arrays nested deeper than 32.
     """
     return field_fits(field_shape(local, local_id), target, target_id)
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from holdfast.errors import HoldfastError
+
 __all__ = ["Refused", "ReloError"]
 
 
@@ -22,10 +24,11 @@ class ReloError:
         return f"{self.message} ({os.strerror(self.errno)})"
 
 
-class Refused(Exception):
-    """Carries a :class:`ReloError` up to the resolver."""
+class Refused(HoldfastError):
+    """libbpf would give up on these types with ``errno`` (positive); a resolver turns it into a
+    :class:`ReloError`.
+    """
 
     def __init__(self, number: int, message: str) -> None:
-        super().__init__(number, message)
+        super().__init__(message)
         self.errno = number
-        self.message = message
