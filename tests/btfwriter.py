@@ -45,9 +45,14 @@ class BtfWriter:
         return self.next_id - 1
 
     def integer(
-        self, name: str = "int", size: int = 4, encoding: int = SIGNED, bits: int = 0, offset: int = 0
+        self,
+        name: str = "int",
+        size: int = 4,
+        encoding: int = SIGNED,
+        bits: int | None = None,
+        offset: int = 0,
     ) -> int:
-        word = encoding << 24 | offset << 16 | (bits or size * 8)
+        word = encoding << 24 | offset << 16 | (size * 8 if bits is None else bits)
         return self.add(Kind.INT, name, size, self.pack("I", word))
 
     def ptr(self, type_id: int) -> int:
