@@ -117,7 +117,8 @@ def callable_from(
     context = _Context(name, program_type, attach_type, sleepable, gpl_compatible, target, ask)
     ruling = combine([_judge(cell, context) for cell in cells])
     if ruling.allowed is not Allowed.YES and attach_type is AttachType.TRACE_ITER:
-        ruling = _by_iterator(name, target, ask) or ruling
+        own = _by_iterator(name, target, ask)
+        ruling = ruling if own is None else own
     if ruling.allowed is Allowed.YES and there.allowed is Allowed.UNKNOWN:
         return there
     return replace(ruling, by_release=by_release or there.by_release)
