@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.live.bundle.bundles import SOURCES, allow_all
 from tests.live.bundle.conftest import Build
-from tests.live.load.objects import gone
+from tests.live.load.objects import STRUCT_OPS, compile_object, gone
 
 from holdfast import load
 from holdfast import sys as kernel
@@ -24,6 +24,7 @@ from holdfast.errors import (
     UsageError,
 )
 from holdfast.kernels import KernelFacts, live
+from holdfast.libbpf import library
 from holdfast.load import runner
 from holdfast.load.outcome import NoVariantError, StepResult
 from holdfast.load.runner import run
@@ -156,6 +157,26 @@ def test_what_cannot_attach_is_unloaded_and_the_next_runs(build: Build, here: Ke
         numbers = {number for kind, number in _held() if kind == "prog_id"}
         assert numbers == {outcome.program("steer").id}
     assert not _held()
+
+
+def test_a_struct_ops_map_brings_its_programs(
+    need_tool: Callable[[str], str], tmp_path: Path, here: KernelFacts
+) -> None:
+    if library().version < (1, 2):
+        pytest.skip(f"{library()} does not know .struct_ops.link")
+    compile_object(need_tool("clang"), STRUCT_OPS, tmp_path, "cc")
+    (tmp_path / "holdfast.toml").write_text(
+        '[bundle]\nname = "test/ops"\nversion = "1"\n[interface.maps.holdfast_cc]\n'
+        'type = "STRUCT_OPS"\n'
+        'attach = "auto"\nvalue = "struct tcp_congestion_ops"\n'
+        '[[variant]]\nname = "cc"\nobject = "cc.bpf.o"\n'
+    )
+    available = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
+    with run(tmp_path, facts=here, check=allow_all) as outcome:
+        assert set(outcome.links) == {"holdfast_cc"}
+        assert set(outcome.loaded.programs) == {"ssthresh", "cong_avoid", "undo_cwnd"}
+        assert "holdfast_cc" in available.read_text().split()
+    assert "holdfast_cc" not in available.read_text().split()
 
 
 def test_an_interrupt_leaves_nothing(

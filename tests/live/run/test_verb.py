@@ -167,6 +167,7 @@ def test_usage(build: Build, tmp_path: Path) -> None:
 def test_the_real_bundle_runs_here() -> None:
     folder = ROOT / "bundles" / "net" / "rss"
     if not list(folder.glob("*.bpf.o")):
+        assert os.environ.get("CI") != "true", "make setup builds it"
         pytest.skip("bundles/net/rss is not built: scripts/build-bpf")
     run = holdfast("--format", "json", folder, "--", "true")
     assert run.returncode == 0, run.stderr
