@@ -88,8 +88,10 @@ def callable_from(
 
     ``target`` is the kernel function that the program attaches to (``bpf_lsm_file_open``, ``bpf_iter_tcp``,
     ``vfs_read``), or the member of a struct_ops program (``tcp_congestion_ops.ssthresh``). For EXT ask with
-    the type of the program that is replaced. An attach type of None is what the kernel sees as 0. What the
-    ruling's ``capabilities`` name could not be checked and is taken for granted.
+    the type of the program that is replaced. A helper that came between two trees is judged as the later tree
+    has it, which is generous to a kernel where it was young and offered to fewer types. An attach type of
+    None is what the kernel sees as 0. What the ruling's ``capabilities`` name could not be checked and is
+    taken for granted.
     """
     there = exists(helper, ask)
     name = HELPERS.get(helper)
