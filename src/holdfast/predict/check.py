@@ -16,8 +16,10 @@ from holdfast.predict.context import Kernel, Loaded
 from holdfast.predict.externs import extern_hazards, extern_reasons
 from holdfast.predict.instructions import instruction_reasons
 from holdfast.predict.kconfig import kconfig_reasons
+from holdfast.predict.map_use import field_reasons, map_use_reasons
 from holdfast.predict.maps import map_hazards, map_reasons
 from holdfast.predict.model import Hazard, ProgramVerdict, Reason
+from holdfast.predict.places import place_reasons
 from holdfast.predict.program import object_reasons, program_reasons
 from holdfast.predict.relocated import Relocated, relocate
 from holdfast.predict.struct_ops import struct_ops_reasons
@@ -44,7 +46,7 @@ class Predictor:
         """A verdict for each program of the object, each judged as if the others' autoload were off."""
         loaded = Loaded(self.kernel, spec)
         shared = [*object_reasons(loaded), *kconfig_reasons(spec, loaded.facts)]
-        shared += [*extern_reasons(loaded), *map_reasons(loaded)]
+        shared += [*extern_reasons(loaded), *map_reasons(loaded), *field_reasons(loaded)]
         return [self._program(loaded, program, shared) for program in spec.programs]
 
     def _program(self, loaded: Loaded, program: ProgramSpec, shared: list[Reason]) -> ProgramVerdict:
@@ -54,6 +56,8 @@ class Predictor:
         found += struct_ops_reasons(loaded, program)
         if program.type is not ProgramType.UNSPEC:
             found += target_reasons(loaded, program)
+            found += place_reasons(loaded, program)
+            found += map_use_reasons(loaded, program)
             found += instruction_reasons(loaded, program, relocated)
             found += walk_reasons(loaded, program, relocated)
         reasons = tuple(sorted(found, key=lambda reason: (reason.stage, reason.order)))

@@ -4,15 +4,70 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from holdfast.elf.spec import ProgramSpec
+from holdfast.insn.features import InsnFeature, first_slots
+from holdfast.predict.codes import ReasonCode
 from holdfast.predict.context import Loaded
-from holdfast.predict.model import Reason
+from holdfast.predict.model import Reason, Stage
 from holdfast.predict.relocated import Relocated
+from holdfast.rules import instructions
+from holdfast.rules.ask import Allowed, Ruling
+from holdfast.terms import Evidence
 
-__all__ = ["instruction_reasons"]
+__all__ = ["MAX_INSNS", "instruction_reasons"]
+
+MAX_INSNS: Final = 1_000_000
+"""BPF_COMPLEXITY_LIMIT_INSNS since v5.2, for a loader with CAP_BPF."""
+_TAIL_CALL: Final = 12  # helper bpf_tail_call
 
 
 def instruction_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> Iterator[Reason]:
     """Features of the stream that the kernel lacks, or of which it cannot be told."""
-    return iter(())
+    if len(relocated.insns) > MAX_INSNS:
+        yield Reason(
+            ReasonCode.TOO_LARGE,
+            "size",
+            f"{len(relocated.insns)} instructions, and no kernel takes more than {MAX_INSNS}",
+            Stage.VERIFIER,
+            Evidence.RULE,
+        )
+    # A poisoned instruction is an invalid call, no opcode of the object's own
+    insns = tuple(i for slot, i in enumerate(relocated.insns) if slot not in relocated.poisons)
+    where = first_slots(relocated.insns)
+    for feature in first_slots(insns):
+        ruling = _ruling(loaded, program, feature)
+        if ruling.allowed is not Allowed.YES:
+            yield _reason(f"instruction {feature.value}", ruling, program.source_at(where[feature]))
+    if any(i.is_helper_call and i.imm == _TAIL_CALL for i in insns) and any(i.is_subprog_call for i in insns):
+        ruling = instructions.tail_calls_with_subprograms(
+            loaded.kernel.ask, arch=loaded.facts.arch, jit=_jit(loaded)
+        )
+        if ruling.allowed is not Allowed.YES:
+            yield _reason("tail calls with subprograms", ruling, None)
+
+
+def _ruling(loaded: Loaded, program: ProgramSpec, feature: InsnFeature) -> Ruling:
+    key = ("instruction", feature, program.type if feature is InsnFeature.LD_ABS else None)
+    known = loaded.kernel.rulings.get(key)
+    if not isinstance(known, Ruling):
+        ask = loaded.kernel.ask
+        known = instructions.accepted(feature, ask, arch=loaded.facts.arch or None, jit=_jit(loaded))
+        if feature is InsnFeature.LD_ABS and known.allowed is Allowed.YES:
+            known = instructions.ld_abs_accepted(program.type)
+        loaded.kernel.rulings[key] = known
+    return known
+
+
+def _jit(loaded: Loaded) -> bool | None:
+    host = loaded.facts.host
+    return None if host is None or host.bpf_jit_enable is None else host.bpf_jit_enable > 0
+
+
+def _reason(need: str, ruling: Ruling, source: str | None) -> Reason:
+    certain = ruling.allowed is Allowed.NO
+    code = ReasonCode.INSTRUCTION_MISSING if certain else ReasonCode.INSTRUCTION_UNKNOWN
+    hint = "compile a variant with a lower -mcpu" if certain else None
+    message = f"{ruling.why} ({ruling.source})"
+    return Reason(code, need, message, Stage.VERIFIER, Evidence.RULE, certain, source, hint)

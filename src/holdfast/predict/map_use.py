@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Maps that the program uses: does a program of its kind get to use them (check_map_prog_compatibility())."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from holdfast.btf import Btf
+from holdfast.btf.skip import skip_mods_and_typedefs
+from holdfast.btf.types import Array, Composite, Datasec, Ptr, TypeTag, Var
+from holdfast.elf.spec import MapSpec, ProgramSpec, ReferenceKind
+from holdfast.predict.codes import ReasonCode
+from holdfast.predict.context import Loaded
+from holdfast.predict.model import Reason, Stage
+from holdfast.rules import map_fields, map_use
+from holdfast.rules.ask import Allowed, Ruling
+from holdfast.rules.map_fields import Field
+from holdfast.terms import Evidence, MapType
+
+__all__ = ["field_reasons", "map_use_reasons", "special_fields"]
+
+_MAX_DEPTH = 8  # the kernel follows nested structs 4 deep (MAX_RESOLVE_DEPTH in btf_find_struct_field)
+_BY_NAME = {field.value: field for field in Field if field.value.startswith("bpf_")}
+_KPTR_TAGS = {"kptr": Field.KPTR, "kptr_untrusted": Field.KPTR, "percpu_kptr": Field.KPTR, "uptr": Field.UPTR}
+
+
+def special_fields(btf: Btf, type_id: int) -> frozenset[Field]:
+    """Fields in a map's value that the kernel treats in its own way (``btf_parse_fields()``)."""
+    found: set[Field] = set()
+    work = [(type_id, 0)]
+    while work:
+        at, depth = work.pop()
+        _, shape = skip_mods_and_typedefs(btf, at)
+        if isinstance(shape, Composite):
+            known = _BY_NAME.get(shape.name)
+            if known is not None:
+                found.add(known)
+            elif depth < _MAX_DEPTH:
+                work += [(member.type_id, depth + 1) for member in shape.members]
+        elif isinstance(shape, Array):
+            work.append((shape.type_id, depth + 1))
+        elif isinstance(shape, Datasec):
+            work += [(variable.type_id, depth + 1) for variable in shape.variables]
+        elif isinstance(shape, Var):
+            work.append((shape.type_id, depth + 1))
+        elif isinstance(shape, Ptr):
+            tag = btf.type(shape.type_id)
+            if isinstance(tag, TypeTag) and tag.name in _KPTR_TAGS:
+                found.add(_KPTR_TAGS[tag.name])
+    return frozenset(found)
+
+
+def field_reasons(loaded: Loaded) -> Iterator[Reason]:
+    """Maps that are not created because of a field in their value (``map_check_btf()``)."""
+    for order, spec in enumerate(loaded.spec.maps):
+        if not spec.autocreate or not isinstance(spec.type, MapType):
+            continue
+        for field in _fields(loaded, spec):
+            ruling = map_fields.map_takes(field, spec.type, loaded.kernel.ask)
+            yield from _reason(spec, ruling, Stage.MAPS, order)
+
+
+def map_use_reasons(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
+    """What speaks against this program's use of a map; the verifier asks for every map that it names."""
+    named = {
+        r.name: r.slot
+        for r in reversed(program.references)
+        if r.kind in (ReferenceKind.MAP, ReferenceKind.MAP_VALUE)
+    }
+    for spec in loaded.spec.maps:
+        if spec.name not in named or not isinstance(spec.type, MapType):
+            continue
+        ask = loaded.kernel.ask
+        rulings = list(map_use.program_takes(spec.type, spec.flags, program.type, program.sleepable, ask))
+        for field in _fields(loaded, spec):
+            rulings.append(map_fields.program_takes(field, program.type, program.sleepable, ask))
+        for ruling in rulings:
+            yield from _reason(spec, ruling, Stage.VERIFIER, named[spec.name])
+
+
+def _fields(loaded: Loaded, spec: MapSpec) -> frozenset[Field]:
+    if loaded.spec.btf is None or not spec.value_type_id or spec.struct_ops:
+        return frozenset()
+    return special_fields(loaded.spec.btf, spec.value_type_id)
+
+
+def _reason(spec: MapSpec, ruling: Ruling, stage: Stage, order: int) -> Iterator[Reason]:
+    if ruling.allowed is Allowed.YES:
+        return
+    certain = ruling.allowed is Allowed.NO
+    yield Reason(
+        ReasonCode.MAP_INVALID if certain else ReasonCode.MAP_UNKNOWN,
+        f"map {spec.name}",
+        f"{ruling.why} ({ruling.source})",
+        stage,
+        Evidence.RULE,
+        certain,
+        order=order,
+    )
