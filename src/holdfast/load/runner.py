@@ -211,11 +211,9 @@ def _check_here() -> Check:
 
 
 def _facts_of_this_kernel(bundle: Bundle) -> KernelFacts | None:
-    from holdfast.kernels import live
-    from holdfast.predict.wanted import wanted
+    from holdfast.here import live_facts
 
-    asked = wanted(one.spec for one in bundle.variants)
     try:
-        return live.facts(asked)
+        return live_facts(*(one.spec for one in bundle.variants))
     except KernelAccessError:
         return None
