@@ -160,6 +160,11 @@ def test_selecting_the_running_kernel_twice_reads_it_once() -> None:
         # Registered for TRACING with tracing_iter_filter.
         ("iter", KfuncUse("bpf_sock_destroy", ProgramType.TRACING, AttachType.TRACE_ITER), True),
         ("raw_tp", KfuncUse("bpf_sock_destroy", ProgramType.TRACING, AttachType.TRACE_RAW_TP), False),
+        # KF_SLEEPABLE: the hook admits it, a program that may not sleep does not get it.
+        ("sleeps", KfuncUse("bpf_lookup_user_key", ProgramType.TRACING), True),
+        ("sleeps", KfuncUse("bpf_lookup_user_key", ProgramType.TRACING, AttachType.TRACE_ITER, True), True),
+        ("awake", KfuncUse("bpf_lookup_user_key", ProgramType.TRACING, AttachType.TRACE_ITER, False), False),
+        ("awake", KfuncUse("bpf_dynptr_slice", ProgramType.TRACING, AttachType.TRACE_ITER, False), True),
         ("no target program", KfuncUse("bpf_dynptr_slice", ProgramType.EXT), None),
     ],
 )

@@ -56,8 +56,10 @@ def test_helpers_are_those_that_the_sources_allow(kernel: KernelFacts) -> None:
     ask = liverules.ask()
     counts: Counter[str] = Counter()
     wrong = []
+    # Lockdown takes this one away; where its level cannot be read, the table gives the benefit of the doubt.
+    hidden = {"probe_write_user"} if kernel.host is None or kernel.host.lockdown is None else set()
     for use, value in asked.helpers.items():
-        if value is None or use.program_type in NOT_ASKED:
+        if value is None or use.program_type in NOT_ASKED or kernel.helper_name(use.number) in hidden:
             continue
         rulings = {
             helpers.callable_from(

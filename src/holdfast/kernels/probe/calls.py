@@ -17,7 +17,7 @@ from holdfast.insn.features import InsnFeature
 from holdfast.kernels.probe.contexts import Context, Target, contexts
 from holdfast.kernels.probe.judge import Shape, Trial, judge, shape
 from holdfast.kernels.probed import HelperUse, KfuncUse
-from holdfast.terms import ProgramType
+from holdfast.terms import AttachType, ProgramType
 
 __all__ = ["INSN_TRIALS", "Prober"]
 
@@ -28,6 +28,11 @@ _NO_SUCH_HELPER: Final = 0x7FFFFFF0
 # Only XDP has ever had redirect_map, and XDP has no skb.
 _REDIRECT_MAP: Final = 51
 _SKB_LOAD_BYTES: Final = 26
+_MAP_LOOKUP: Final = 1
+# Refused by its own check (bpf_d_path_allowed) except from iterators, LSM and some functions.
+_D_PATH: Final = 147
+# May sleep, so a program that may not sleep never has it.
+_COPY_FROM_USER: Final = 148
 # In every kernel, exported or called everywhere, and no kfunc in any.
 _NO_KFUNCS: Final = ("vfs_read", "kfree", "schedule", "vfs_write", "_printk")
 
@@ -35,6 +40,15 @@ _NO_KFUNCS: Final = ("vfs_read", "kfree", "schedule", "vfs_write", "_printk")
 def _insn(code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> bytes:
     return struct.pack("=BBhi", code, src << 4 | dst, off, imm)
 
+
+# kfuncs that have KF_SLEEPABLE wherever they are, from 6.1 on.
+_SLEEPABLE: Final = (
+    "bpf_lookup_user_key",
+    "bpf_copy_from_user_str",
+    "bpf_iter_kmem_cache_new",
+    "css_rstat_flush",
+    "cgroup_rstat_flush",
+)
 
 _RETURN_0: Final = _insn(0xB7) + _insn(0x95)
 _ZERO_STACK: Final = _insn(0x7A, 10, off=-8)  # *(u64 *)(r10 - 8) = 0
@@ -79,6 +93,7 @@ class Prober:
         self._types: dict[Context, bool | None] = {}
         self._helper_controls: dict[Context, tuple[Shape, ...]] = {}
         self._kfunc_controls: dict[Context, tuple[Shape, ...]] = {}
+        self._sleep_learnt: list[frozenset[str] | None] = []
         self._module_fds: dict[str, int] | None = None
         self._held = ExitStack()
 
@@ -137,31 +152,35 @@ class Prober:
         controls = self._helper_controls.get(context)
         if controls is None:
             controls = self._helper_controls[context] = self._control_helpers(context)
-        return judge(self._load(context, _insn(0x85, imm=number) + _RETURN_0), controls) if controls else None
+        return judge(self._load(context, _helper_call(number) + _RETURN_0), controls) if controls else None
 
     def _control_helpers(self, context: Context) -> tuple[Shape, ...]:
-        """Refusals of a helper that does not exist and of one that this type never had."""
-        foreign = _SKB_LOAD_BYTES if context.program_type is ProgramType.XDP else _REDIRECT_MAP
-        trials = [
-            self._load(context, _insn(0x85, imm=number) + _RETURN_0) for number in (_NO_SUCH_HELPER, foreign)
-        ]
-        shapes = tuple(one for one in map(shape, trials) if one is not None)
+        """Refusals of helpers that a program of this context surely may not call, one for each reason."""
+        kind, attach = context.program_type, context.attach_type
+        numbers = [_NO_SUCH_HELPER, _SKB_LOAD_BYTES if kind == ProgramType.XDP else _REDIRECT_MAP]
+        if kind != ProgramType.LSM and (kind != ProgramType.TRACING or attach == AttachType.TRACE_RAW_TP):
+            numbers.append(_D_PATH)
+        if not context.sleepable:
+            numbers.append(_COPY_FROM_USER)
+        shapes = [shape(self._load(context, _helper_call(number) + _RETURN_0)) for number in numbers]
         # map_lookup_elem is allowed everywhere: a control that looks the same cannot tell anything.
-        allowed = shape(self._load(context, _insn(0x85, imm=1) + _RETURN_0))
-        return () if len(shapes) != len(trials) or allowed is None or allowed in shapes else shapes
+        allowed = shape(self._load(context, _helper_call(_MAP_LOOKUP) + _RETURN_0))
+        found = tuple(one for one in shapes if one is not None)
+        return () if len(found) != len(numbers) or allowed is None or allowed in found else found
 
     # -- kfuncs ------------------------------------------------------------------------------------
 
     def kfunc(self, use: KfuncUse) -> bool | None:
         """Whether the kfunc may be called from the type (with any attach type, unless one is named).
 
-        A function that is in no BTF is a certain no. One that needs a sleepable program counts as callable.
+        A function that is in no BTF is a certain no. One that needs a sleepable program counts as callable
+        unless the use says that the program is not sleepable.
         """
         found = self._find(use.name)
         if found is None:
             return None if self._vmlinux is None else False
         uses = contexts(use.program_type, use.attach_type, use.sleepable)
-        return self._call(uses, partial(self._kfunc_in, *found))
+        return self._call(uses, partial(self._kfunc_in, *found, use.sleepable is False))
 
     def _find(self, name: str) -> tuple[str | None, int] | None:
         if self._vmlinux is None:
@@ -175,20 +194,47 @@ class Prober:
                 return module, ids[0]
         return None
 
-    def _kfunc_in(self, module: str | None, type_id: int, context: Context) -> bool | None:
+    def _kfunc_in(
+        self, module: str | None, type_id: int, must_not_sleep: bool, context: Context
+    ) -> bool | None:
         controls = self._kfunc_controls.get(context)
         if controls is None:
             controls = self._kfunc_controls[context] = self._control_kfuncs(context)
         if not controls:
             return None
         if module is None:
-            return judge(self._load(context, _kfunc_call(type_id) + _RETURN_0), controls)
-        fd = self._module_btf(module)
-        if fd is None:
-            return None
-        # Place 0 of fd_array stands for vmlinux (insn.off == 0), so a module's BTF goes to place 1.
-        trial = self._load(context, _kfunc_call(type_id, 1) + _RETURN_0, fd_array=(0, fd))
-        return judge(trial, controls)
+            trial = self._load(context, _kfunc_call(type_id) + _RETURN_0)
+        else:
+            fd = self._module_btf(module)
+            if fd is None:
+                return None
+            # Place 0 of fd_array stands for vmlinux (insn.off == 0), so a module's BTF goes to place 1.
+            trial = self._load(context, _kfunc_call(type_id, 1) + _RETURN_0, fd_array=(0, fd))
+        answer = judge(trial, controls)
+        if not (answer and must_not_sleep) or trial.loaded:
+            return answer
+        refusals = self._sleep_refusals()
+        seen = shape(trial)
+        return None if refusals is None or seen is None else seen.after not in refusals
+
+    def _sleep_refusals(self) -> frozenset[str] | None:
+        """What this kernel says of a sleepable kfunc (KF_SLEEPABLE) in a program that must not sleep.
+
+        Learnt from one that it refuses differently in two programs of which only one may sleep. Empty for a
+        kernel that has none of those that are tried, None when it has some and they tell nothing.
+        """
+        if not self._sleep_learnt:
+            iterators = contexts(ProgramType.TRACING, AttachType.TRACE_ITER)
+            known = [found for name in _SLEEPABLE if (found := self._find(name)) and found[0] is None]
+            lines = set()
+            for _, type_id in known:
+                awake, asleep = (
+                    shape(self._load(one, _kfunc_call(type_id) + _RETURN_0)) for one in iterators
+                )
+                if awake and asleep and awake.after != asleep.after:
+                    lines.add(awake.after)
+            self._sleep_learnt.append(frozenset(lines) if lines or not known else None)
+        return self._sleep_learnt[0]
 
     def _control_kfuncs(self, context: Context) -> tuple[Shape, ...]:
         """Refusals of functions that are in BTF and are no kfuncs; one is enough, two make it sure."""
@@ -254,6 +300,10 @@ class Prober:
         # The program is valid, so EINVAL from the verifier (it wrote a log) is about the instruction. What a
         # JIT says, or a limit on its memory, has other numbers.
         return False if trial.log and trial.errno == errno.EINVAL else None
+
+
+def _helper_call(number: int) -> bytes:
+    return _insn(0x85, imm=number)
 
 
 def _kfunc_call(type_id: int, off: int = 0) -> bytes:
