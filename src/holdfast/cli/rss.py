@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,11 @@ def describe(result: DemoResult) -> list[str]:
     for queue, count in enumerate(result.queues):
         lines.append(f"  queue {queue:<3} {block * round(BAR * count / most)} {count}")
     kinds = ", ".join(f"{name} {count}" for name, count in result.types.items() if count)
-    lines += ["", f"  by hash type: {kinds}", ""]
+    lines += [
+        "",
+        *textwrap.wrap(f"by hash type: {kinds}", 98, initial_indent="  ", subsequent_indent="  "),
+        "",
+    ]
     verb = "arrived in" if result.why_user_space is None else "were given"
     for what, tally in (("frames of the published vectors", result.vectors), ("random flows", result.flows)):
         lines.append(f"{tally.right} of {tally.frames} {what} {verb} the queue that the reference computes")

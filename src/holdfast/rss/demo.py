@@ -34,6 +34,10 @@ class Ready(Protocol):
     def is_fallback(self) -> bool:
         """Whether no variant runs."""
 
+    @property
+    def fallback(self) -> Any:
+        """What makes a :class:`~holdfast.rss.fallback.Steering`, where no variant runs."""
+
     def program(self, name: str, /) -> Any:
         """Returns a loaded program, which has ``fd``."""
 
@@ -128,11 +132,12 @@ def run_demo(
     config = RssConfig.spread(KEY, queues, unclassified=queues - 1)
     vectors, randoms = demo_frames(config, flows, seed)
     if outcome.is_fallback:
-        return _in_user_space("no variant of the bundle runs here", config, vectors, randoms, step)
+        why = "no variant of the bundle runs here"
+        return _in_user_space(why, outcome.fallback(), config, vectors, randoms, step)
     try:
         tap = MultiqueueTap(queues)
     except (PrivilegeError, KernelAccessError) as error:
-        return _in_user_space(error.message, config, vectors, randoms, step)
+        return _in_user_space(error.message, Steering(), config, vectors, randoms, step)
     with tap:
         steering = KernelSteering(outcome.map, outcome.program("steer").fd)
         steering.configure(config)
@@ -142,12 +147,13 @@ def run_demo(
 
 def _in_user_space(
     why: str,
+    steering: Steering,
     config: RssConfig,
     vectors: Iterator[Frame],
     randoms: Iterator[Frame],
     step: Callable[[], object],
 ) -> DemoResult:
-    steering = Steering(config)
+    steering.configure(config)
     queues = max(config.table) + 1
     return _count(lambda data: steering.classify(data).queue, queues, vectors, randoms, step, why)
 

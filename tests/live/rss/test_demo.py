@@ -15,6 +15,7 @@ class Loaded:
     """The outcome of a bundle whose variant is ``obj``."""
 
     is_fallback = False
+    fallback = None
 
     def __init__(self, obj: load.Object) -> None:
         self.program, self.map = obj.program, obj.map
