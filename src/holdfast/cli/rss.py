@@ -80,12 +80,10 @@ def describe(result: DemoResult) -> list[str]:
     most = max(*result.queues, 1)
     for queue, count in enumerate(result.queues):
         lines.append(f"  queue {queue:<3} {block * round(BAR * count / most)} {count}")
-    kinds = ", ".join(f"{name} {count}" for name, count in result.types.items() if count)
-    lines += [
-        "",
-        *textwrap.wrap(f"by hash type: {kinds}", 98, initial_indent="  ", subsequent_indent="  "),
-        "",
-    ]
+    # A unit separator holds a name and its number together until the lines are broken.
+    kinds = ", ".join(f"{name}\x1f{count}" for name, count in result.types.items() if count)
+    broken = textwrap.wrap(f"by hash type: {kinds}", 98, initial_indent="  ", subsequent_indent="  ")
+    lines += ["", *(line.replace("\x1f", " ") for line in broken), ""]
     verb = "arrived in" if result.why_user_space is None else "were given"
     for what, tally in (("frames of the published vectors", result.vectors), ("random flows", result.flows)):
         lines.append(f"{tally.right} of {tally.frames} {what} {verb} the queue that the reference computes")
