@@ -17,6 +17,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
+from holdfast.btf import Btf
 from holdfast.btf.index import TypeIndex
 
 __all__ = ["Cache", "digest", "folder"]
@@ -95,6 +96,19 @@ class Cache:
         except OSError:
             Path(temporary).unlink(missing_ok=True)
         self._prune()
+
+    def btf(self, data: bytes, depends: str, *, base: Btf | None = None, origin: str) -> Btf:
+        """BTF with its index from here, or made and kept. ``depends`` digests the data and its base.
+
+        Raises :exc:`~holdfast.errors.BtfError` for data that is no BTF.
+        """
+        check = zlib.crc32(data)
+        name = f"{depends}.index"
+        index = self.index(name, check)
+        btf = Btf(data, base=base, origin=origin, index=index)
+        if index is None:
+            self.put_index(name, check, btf.index)
+        return btf
 
     def index(self, name: str, data_check: int) -> TypeIndex | None:
         """The index kept under this name for data with this checksum."""

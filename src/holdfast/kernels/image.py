@@ -8,6 +8,7 @@ headers, ``.BTF`` and ``.rodata`` are looked at.
 from __future__ import annotations
 
 import mmap
+import os
 import re
 import struct
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from holdfast.btf import Btf
 from holdfast.btf.reader import BTF_MAGIC
 from holdfast.errors import BtfError, KernelFileError
 from holdfast.kernels import kconfig
+from holdfast.kernels.cache import Cache, digest
 from holdfast.kernels.facts import KernelFacts
 
 __all__ = ["from_path"]
@@ -51,17 +53,18 @@ _BANNER: Final = re.compile(rb"Linux version (\d[\w.+~:-]{0,100}) ")
 _EXTRACT: Final = "unpack it first: scripts/extract-vmlinux of the kernel source writes the vmlinux inside"
 
 
-def from_path(path: str | Path) -> KernelFacts:
+def from_path(path: str | Path, *, cache: Cache | None = None) -> KernelFacts:
     """What a kernel file tells, id ``file/<release>`` or, for raw BTF, ``file/<file name>``.
 
     No host policy, modules or probes come with it; the config does when the image embeds one
-    (CONFIG_IKCONFIG). Raises :exc:`~holdfast.errors.KernelFileError` for a file that is no kernel, is cut
-    off, or has no BTF.
+    (CONFIG_IKCONFIG). An index over its BTF is kept in ``cache``, if given. Raises
+    :exc:`~holdfast.errors.KernelFileError` for a file that is no kernel, is cut off, or has no BTF.
     """
     where = str(path)
     try:
         with Path(path).open("rb") as file:
-            return _read(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ), where)
+            image = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+            return _read(image, where, cache or Cache(None))
     except IsADirectoryError:
         problem, hint = "it is a folder", "name the kernel's file: a vmlinux or raw BTF"
     except ValueError:
@@ -75,12 +78,12 @@ def from_path(path: str | Path) -> KernelFacts:
     raise KernelFileError(where, problem, hint=hint or None)
 
 
-def _read(image: mmap.mmap, path: str) -> KernelFacts:
+def _read(image: mmap.mmap, path: str, cache: Cache) -> KernelFacts:
     with image:
         if image[:4] == b"\x7fELF":
-            return _read_vmlinux(_Elf(image, path), path)
+            return _read_vmlinux(_Elf(image, path), path, cache)
         if image[:2] in (BTF_MAGIC.to_bytes(2, "little"), BTF_MAGIC.to_bytes(2, "big")):
-            return _read_raw(image, path)
+            return _read_raw(image, path, cache)
         raise _refusal(image, path)
 
 
@@ -108,9 +111,9 @@ def _refusal(image: mmap.mmap, path: str) -> KernelFileError:
     )
 
 
-def _read_raw(image: mmap.mmap, path: str) -> KernelFacts:
+def _read_raw(image: mmap.mmap, path: str, cache: Cache) -> KernelFacts:
     try:
-        btf = Btf(image[:], origin=path)
+        btf = _btf(image[:], path, cache)
     except BtfError as error:
         if "NUL" in error.problem:
             # Split BTF goes on where its base's strings end, so it does not begin with the empty string.
@@ -124,7 +127,7 @@ def _read_raw(image: mmap.mmap, path: str) -> KernelFacts:
     return KernelFacts(id=f"file/{Path(path).name}", release="", arch="", source="file", vmlinux=btf)
 
 
-def _read_vmlinux(elf: _Elf, path: str) -> KernelFacts:
+def _read_vmlinux(elf: _Elf, path: str, cache: Cache) -> KernelFacts:
     names = {section.name for section in elf.sections}
     if elf.machine == _EM_BPF:
         raise KernelFileError(
@@ -145,7 +148,7 @@ def _read_vmlinux(elf: _Elf, path: str) -> KernelFacts:
         )
     if found.size == 0:
         raise KernelFileError(path, "section .BTF is empty", hint="take another copy of the kernel")
-    btf = Btf(elf.image[found.offset : found.offset + found.size], origin=f"{path}: .BTF")
+    btf = _btf(elf.image[found.offset : found.offset + found.size], f"{path}: .BTF", cache)
     rodata = elf.find(".rodata")
     text = _Window(elf.image, rodata.offset, rodata.offset + rodata.size) if rodata else None
     banner = _BANNER.search(elf.image, text.start, text.end) if text else None
@@ -158,6 +161,11 @@ def _read_vmlinux(elf: _Elf, path: str) -> KernelFacts:
         vmlinux=btf,
         config=kconfig.embedded(text) if text else None,
     )
+
+
+def _btf(data: bytes, origin: str, cache: Cache) -> Btf:
+    depends = digest("file", os.uname().machine, data) if cache.path else ""
+    return cache.btf(data, depends, origin=origin)
 
 
 @dataclass(frozen=True, slots=True)

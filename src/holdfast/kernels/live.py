@@ -44,9 +44,8 @@ def facts(probe: Wanted | None = None, *, cache: Cache | None = None) -> KernelF
     cache = cache if cache is not None else Cache(folder())
     release, arch = os.uname().release, os.uname().machine
     data = _read_vmlinux()
-    check = zlib.crc32(data)
     build = digest("vmlinux", arch, _bytes("/sys/kernel/notes") or digest(data), str(len(data)))
-    vmlinux = _indexed(data, build, check, cache, None, str(_BTF / "vmlinux"))
+    vmlinux = cache.btf(data, build, origin=str(_BTF / "vmlinux"))
     names = _module_names()
     modules = _Modules(names or (), vmlinux, build, cache)
     policy = host()
@@ -63,7 +62,10 @@ def facts(probe: Wanted | None = None, *, cache: Cache | None = None) -> KernelF
         kallsyms=_kallsyms(),
     )
     probes = _probes(
-        probe, found, digest("probes", __version__, build, str(check), _surroundings(policy)), cache
+        probe,
+        found,
+        digest("probes", __version__, build, str(zlib.crc32(data)), _surroundings(policy)),
+        cache,
     )
     return found if probes is None else found.with_probes(probes)
 
@@ -102,15 +104,6 @@ def _read_vmlinux() -> bytes:
         ) from None
 
 
-def _indexed(data: bytes, build: str, check: int, cache: Cache, base: Btf | None, origin: str) -> Btf:
-    name = f"{build}.index"
-    index = cache.index(name, check)
-    btf = Btf(data, base=base, origin=origin, index=index)
-    if index is None:
-        cache.put_index(name, check, btf.index)
-    return btf
-
-
 class _Modules(Mapping[str, Btf]):
     """BTF of the loaded modules by name, in load order, each read when it is first asked for."""
 
@@ -133,7 +126,7 @@ class _Modules(Mapping[str, Btf]):
                     hint="a module that was unloaded meanwhile has none: try again",
                 ) from None
             build = digest("module", self._build, data)
-            self._read[name] = _indexed(data, build, zlib.crc32(data), self._cache, self._vmlinux, str(path))
+            self._read[name] = self._cache.btf(data, build, base=self._vmlinux, origin=str(path))
         return self._read[name]
 
     def __iter__(self) -> Iterator[str]:

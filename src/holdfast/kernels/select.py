@@ -10,6 +10,7 @@ from pathlib import Path
 
 from holdfast.errors import UsageError
 from holdfast.kernels import image, live
+from holdfast.kernels.cache import Cache, folder
 from holdfast.kernels.facts import KernelFacts
 from holdfast.kernels.probed import Wanted
 
@@ -38,7 +39,7 @@ def _is_live(selector: str) -> bool:
 def _from_file(selector: str) -> KernelFacts:
     path = Path(selector)
     if path.exists() or path.is_absolute() or selector.startswith("."):
-        return image.from_path(path)
+        return image.from_path(path, cache=Cache(folder()))
     raise UsageError(
         f"no kernel {selector!r}: it is neither 'live', 'all' nor a file",
         hint=f"there is live/{os.uname().release}; else give a path to a vmlinux or raw BTF",

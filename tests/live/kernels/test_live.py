@@ -142,7 +142,10 @@ def test_without_cap_bpf_nothing_is_asked_and_that_is_said(
     assert not list(cache.path.glob("*.probes"))
 
 
-def test_selecting_the_running_kernel_twice_reads_it_once() -> None:
+def test_selecting_the_running_kernel_twice_reads_it_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     release = os.uname().release
     assert [one.id for one in select(["live", f"live/{release}", "all"])] == [f"live/{release}"]
 

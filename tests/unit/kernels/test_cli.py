@@ -14,6 +14,11 @@ from holdfast.cli.kernels import command
 from holdfast.errors import UsageError
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 def show(tmp_path: Path, *arguments: str, tags: bool = True) -> tuple[dict[str, object], str, int]:
     path = tmp_path / "some.btf"
     path.write_bytes(kernel_writer(tags).raw())

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.btfwriter import BtfWriter
+from tests.unit.kernels.test_facts import kernel_writer
 
 from holdfast.errors import HoldfastError, KernelFileError, UsageError
 from holdfast.kernels import image, kconfig
+from holdfast.kernels.cache import Cache
 from holdfast.kernels.select import select
 
 BANNER = b"Linux version 6.1.2-test+deb (me@x) #1\n\0"
@@ -190,7 +192,24 @@ def test_configs() -> None:
     assert reads == [1]
 
 
-def test_selectors_that_name_nothing_say_what_there_is(tmp_path: Path) -> None:
+def test_the_index_of_a_file_is_kept(tmp_path: Path) -> None:
+    path, cache = write(tmp_path, VMLINUX), Cache(tmp_path / "cache")
+    image.from_path(path, cache=cache)
+    (kept,) = (tmp_path / "cache").iterdir()
+    facts = image.from_path(path, cache=cache)
+    assert facts.vmlinux is not None
+    assert isinstance(facts.vmlinux.index.offsets, memoryview)
+    assert facts.has_type("task_struct").value is True
+    # Another kernel under the same name has another index.
+    path.write_bytes(elf({".BTF": kernel_writer().raw()}))
+    assert image.from_path(path, cache=cache).has_func("bpf_good").value is True
+    assert len(list(kept.parent.iterdir())) == 2
+
+
+def test_selectors_that_name_nothing_say_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(UsageError) as caught:
         select(["debian/6.12*"])
     assert "live/" in (caught.value.hint or "")

@@ -12,7 +12,7 @@ from typing import Final
 
 from holdfast import sys
 from holdfast.btf import Btf
-from holdfast.btf.types import Kind
+from holdfast.btf.types import Kind, Struct
 from holdfast.insn.features import InsnFeature
 from holdfast.kernels.probe.contexts import Context, Target, contexts
 from holdfast.kernels.probe.judge import Shape, Trial, judge, shape
@@ -72,7 +72,8 @@ INSN_TRIALS: Final[dict[str, bytes]] = {
     InsnFeature.BSWAP: _ONE + _insn(0xD7, 1, imm=32) + _RETURN_0,
     InsnFeature.SDIV_SMOD: _ONE + _insn(0x37, 1, off=1, imm=3) + _RETURN_0,
     InsnFeature.GOTOL: _insn(0x06, imm=0) + _RETURN_0,
-    InsnFeature.MAY_GOTO: _insn(0xB7) + _insn(0xE5, off=0) + _RETURN_0,
+    # Without an offset 6.12 refuses it and 6.18 does not.
+    InsnFeature.MAY_GOTO: _insn(0xB7) + _insn(0xE5, off=1) + _insn(0x07) + _RETURN_0,
     InsnFeature.LOAD_ACQUIRE: _ZERO_STACK + _insn(0xDB, 0, 10, -8, 0x100) + _RETURN_0,
     InsnFeature.STORE_RELEASE: _ZERO_STACK + _ONE + _insn(0xDB, 10, 1, -8, 0x110) + _RETURN_0,
     InsnFeature.LOOP: _insn(0xB7) + _insn(0x07, imm=1) + _insn(0xA5, off=-2, imm=4) + _RETURN_0,
@@ -116,8 +117,14 @@ class Prober:
 
     def _type_answer(self, context: Context) -> bool | None:
         trial = self._load(context, _RETURN_0)
-        if trial.loaded or trial.log:
-            return True  # the verifier has had it: the type is there, whatever it thinks of the program
+        if trial.loaded:
+            return True
+        if trial.log:
+            # The verifier has had it: the type is there, whatever it thinks of the program. That this type
+            # may not sleep (KPROBE before 6.0) it says before it looks at a single instruction.
+            if context.sleepable and context.program_type != ProgramType.SYSCALL:
+                return shape(self._load(context, _helper_call(_MAP_LOOKUP) + _RETURN_0)) is not None
+            return True
         if context.target is not None:
             return None  # the target may be missing, and trampolines may be forbidden by lockdown
         # A type or attach type that is not there is refused as a number that no kernel knows, before the
@@ -270,7 +277,7 @@ class Prober:
         result = sys.prog_load(
             context.program_type,
             insns,
-            expected_attach_type=context.attach_type,
+            expected_attach_type=self._member(context.target) or context.attach_type,
             flags=sys.ProgFlag.SLEEPABLE if context.sleepable else 0,
             log_level=1,
             log_size=_LOG_BYTES,
@@ -285,6 +292,14 @@ class Prober:
     def _target(self, target: Target) -> int | None:
         ids = self._vmlinux.find_all(target.name, target.kind) if self._vmlinux else []
         return ids[0] if ids else None
+
+    def _member(self, target: Target | None) -> int:
+        """The place of the target's member, 0 when it has none."""
+        if target is None or not target.member or self._vmlinux is None:
+            return 0
+        found = self._vmlinux.type(self._target(target) or 0)
+        names = [member.name for member in found.members] if isinstance(found, Struct) else []
+        return names.index(target.member) if target.member in names else 0
 
     # -- instructions ------------------------------------------------------------------------------
 

@@ -18,18 +18,19 @@ __all__ = ["Context", "Target", "contexts"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a program of a tracing type is loaded for: a type of vmlinux BTF by name and kind."""
+    """What a program is loaded for: a type of vmlinux BTF by name and kind, and for struct_ops its member."""
 
     name: str
     kind: Kind
+    member: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """One way to load a trial program.
 
-    ``attach_type`` is the number to pass; for STRUCT_OPS it is the member's place. Where ``representative``
-    is False other programs of the same type and attach type may be allowed more: no refusal is then a "no".
+    ``attach_type`` is the number to pass; for STRUCT_OPS the member's place takes its stead. Where
+    ``representative`` is False other programs of the type may be allowed more: no refusal is then a "no".
     """
 
     program_type: int
@@ -46,7 +47,7 @@ _SOME_FUNCTION: Final = Target("bpf_fentry_test1", Kind.FUNC)
 _SOME_RETURN: Final = Target("bpf_modify_return_test", Kind.FUNC)
 _SOME_HOOK: Final = Target("bpf_lsm_file_open", Kind.FUNC)
 _SOME_SOCKET_HOOK: Final = Target("bpf_lsm_socket_bind", Kind.FUNC)
-_SOME_OPS: Final = Target("tcp_congestion_ops", Kind.STRUCT)
+_SOME_OPS: Final = Target("tcp_congestion_ops", Kind.STRUCT, "ssthresh")
 
 # Types that are loaded for a target. Trampolines (fentry and the like, LSM) may be forbidden where
 # tracepoints and iterators are not.
@@ -68,7 +69,7 @@ _TARGETED: Final[dict[ProgramType, tuple[Context, ...]]] = {
         Context(ProgramType.LSM, AttachType.LSM_MAC, True, _SOME_HOOK, representative=False),
         Context(ProgramType.LSM, AttachType.LSM_CGROUP, target=_SOME_SOCKET_HOOK, representative=False),
     ),
-    # Member 0, ssthresh, of the one struct_ops type that nearly every kernel has.
+    # The one struct_ops type that nearly every kernel has.
     ProgramType.STRUCT_OPS: (Context(ProgramType.STRUCT_OPS, 0, target=_SOME_OPS, representative=False),),
     # A target program would be needed as well.
     ProgramType.EXT: (),
