@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ import click
 from holdfast.cli.exit_status import ExitStatus
 
 if TYPE_CHECKING:
+    from holdfast.bundle.bundle import Bundle
+    from holdfast.bundle.plan import Plan
     from holdfast.rss.demo import DemoResult
 
 __all__ = ["command"]
@@ -41,18 +44,25 @@ def command() -> None:
 def demo(bundle: Path | None, flows: int, queues: int, seed: int, form: str) -> int:
     """Run the bundle net/rss here and steer real frames with it.
 
-    Loads the best variant, makes a TAP in a network namespace of its own, sends the published verification
-    vectors and random flows, and compares the queue of every single frame with an independent reference.
-    Without the privileges for that, the fallback shows the same in user space.
+    Says what its variants need and where they load, loads the best, makes a TAP in a network namespace of
+    its own, sends the published verification vectors and random flows, and compares the queue of every
+    single frame with an independent reference. Without the privileges for that, the fallback shows the same
+    in user space.
     """
-    import holdfast
+    from holdfast.bundle.bundle import Bundle
     from holdfast.cli.console import print_json, progress
+    from holdfast.load.runner import carry_out, plan_here
     from holdfast.rss.demo import run_demo
     from holdfast.rss.shipped import bundle_path
 
-    path = bundle or bundle_path()
-    with holdfast.run(path) as outcome:
-        text = form == "text"
+    text = form == "text"
+    opened = Bundle.open(bundle or bundle_path())
+    if text:
+        click.echo("\n".join(describe_needs(opened)))
+    plan = plan_here(opened)
+    if text:
+        click.echo("\n".join(describe_plan(plan)))
+    with carry_out(plan) as outcome:
         if text:
             click.echo(outcome.explain() + "\n")
         with progress("steering", PUBLISHED + flows) as step:
@@ -62,6 +72,28 @@ def demo(bundle: Path | None, flows: int, queues: int, seed: int, form: str) -> 
         else:
             print_json({"schema_version": 1, "outcome": outcome.to_dict(), "demo": result.to_dict()})
     return ExitStatus.OK if result.all_right else ExitStatus.ERROR
+
+
+def describe_needs(bundle: Bundle) -> Iterator[str]:
+    """Yields the lines that tell what each variant requires of a kernel."""
+    from holdfast.needs import needs_of_object
+    from holdfast.report.text import needs_lines
+
+    yield f"What the variants of {bundle.name} need, the best first:"
+    yield ""
+    for variant in bundle.variants:
+        yield from needs_lines(needs_of_object(variant.spec))
+    yield ""
+
+
+def describe_plan(plan: Plan) -> Iterator[str]:
+    """Yields the lines that tell where they load here."""
+    yield f"Verdicts on {plan.kernel}:"
+    yield ""
+    for rank, step in enumerate(plan.steps, 1):
+        yield f"  {rank}. {step.verdict.value:<7} {step.variant.name}"
+        yield from (f"       {reason.line}" for reason in step.reasons[:2])
+    yield ""
 
 
 def describe(result: DemoResult) -> list[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from holdfast import load
+from holdfast.cli.rss import command
 from holdfast.rss.demo import run_demo
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("live")]
@@ -46,3 +48,18 @@ def test_a_program_that_ignores_its_settings_is_found_out(
         result = run_demo(deaf, flows=100)
     assert not result.all_right
     assert result.queues == (124, 0, 0, 0)
+
+
+def test_the_command_says_needs_verdicts_variant_and_result(live: object) -> None:
+    result = CliRunner().invoke(command, ["demo", "--flows", "100"], standalone_mode=False)
+    assert result.return_value == 0, result.output or result.exception
+    parts = [
+        "bpf_dynptr_slice (strong)",
+        "Verdicts on live/",
+        ". LOADS   helpers",
+        " runs",
+        "TAP with 4 queues",
+    ]
+    places = [result.output.index(part) for part in parts]
+    assert places == sorted(places)
+    assert "100 of 100 random flows arrived" in result.output
