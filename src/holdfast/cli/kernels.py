@@ -100,7 +100,7 @@ def _asked(kernel: KernelFacts, only: str | None) -> KernelFacts:
     parts = list(_parts(kernel, only))
     with progress("asking the running kernel", len(parts)) as step:
         for wanted in parts:
-            kernel = live.facts(wanted)
+            kernel = live.ask(kernel, wanted)
             step("")
     return kernel
 

@@ -25,9 +25,9 @@ from holdfast.kernels import kconfig
 from holdfast.kernels.cache import Cache, digest, folder
 from holdfast.kernels.facts import Kallsyms, KernelFacts
 from holdfast.kernels.host import HostFacts
-from holdfast.kernels.probed import ProbeFacts, Wanted
+from holdfast.kernels.probed import Wanted
 
-__all__ = ["facts", "host"]
+__all__ = ["ask", "facts", "host"]
 
 _BTF: Final = Path("/sys/kernel/btf")
 _PROC: Final = Path("/proc")
@@ -37,37 +37,63 @@ _SECURITY: Final = Path("/sys/kernel/security")
 def facts(probe: Wanted | None = None, *, cache: Cache | None = None) -> KernelFacts:
     """What the running kernel offers to this process, id ``live/<release>``.
 
-    ``probe`` is what to ask by trial as far as the cache does not know it; None looks at the cache alone and
-    loads nothing. ``cache`` is :func:`~holdfast.kernels.cache.folder` unless given. Raises
-    :exc:`~holdfast.errors.KernelAccessError` for a kernel without BTF.
+    ``probe`` is what to ask by trial (see :func:`ask`); without it nothing is loaded. ``cache`` is
+    :func:`~holdfast.kernels.cache.folder` unless given. Raises :exc:`~holdfast.errors.KernelAccessError` for
+    a kernel without BTF.
     """
     cache = cache if cache is not None else Cache(folder())
     release, arch = os.uname().release, os.uname().machine
     data = _read_vmlinux()
-    build = digest("vmlinux", arch, _bytes("/sys/kernel/notes") or digest(data), str(len(data)))
+    build = _build(data)
     vmlinux = cache.btf(data, build, origin=str(_BTF / "vmlinux"))
     names = _module_names()
-    modules = _Modules(names or (), vmlinux, build, cache)
-    policy = host()
     found = KernelFacts(
         id=f"live/{release}",
         release=release,
         arch=arch,
         source="live",
         vmlinux=vmlinux,
-        modules=modules,
+        modules=_Modules(names or (), vmlinux, build, cache),
         module_names=None if names is None else frozenset(names),
         config=_config(release),
-        host=policy,
+        host=host(),
         kallsyms=_kallsyms(),
     )
-    probes = _probes(
-        probe,
-        found,
-        digest("probes", __version__, build, str(zlib.crc32(data)), _surroundings(policy)),
-        cache,
-    )
-    return found if probes is None else found.with_probes(probes)
+    return found if probe is None else ask(found, probe, cache=cache)
+
+
+def ask(kernel: KernelFacts, wanted: Wanted, *, cache: Cache | None = None) -> KernelFacts:
+    """The same facts with the answers to ``wanted``, from the cache or asked now by trial.
+
+    ``kernel`` is from :func:`facts` of this process. Without CAP_BPF the answers are None and
+    ``probes.obstacle`` says why.
+    """
+    from holdfast.kernels.probe_store import ProbeStore
+
+    assert kernel.vmlinux is not None and kernel.host is not None, "facts() of the running kernel"
+    cache = cache if cache is not None else Cache(folder())
+    data = kernel.vmlinux.data
+    around = _surroundings(kernel.host)
+    name = digest("probes", __version__, _build(data), str(zlib.crc32(data)), around) + ".probes"
+    content = cache.get(name)
+    store = ProbeStore(bytes(content) if content is not None else b"")
+    known = store.answers(wanted)
+    missing = known.missing(wanted)
+    if missing == Wanted():
+        return kernel.with_probes(known)
+    from holdfast.kernels.probe import probe
+
+    asked = probe(missing, kernel.vmlinux, kernel.modules)
+    if asked.decided:
+        store.add(asked)
+        cache.put(name, store.to_bytes())
+    return kernel.with_probes(known | asked)
+
+
+def _build(data: bytes) -> str:
+    """What tells this build of the kernel: its build id, or else all of its BTF."""
+    notes = _bytes("/sys/kernel/notes") or digest(data)
+    return digest("vmlinux", os.uname().machine, notes, str(len(data)))
 
 
 def host() -> HostFacts:
@@ -204,24 +230,6 @@ def _near(text: bytes, name: bytes, line: re.Pattern[bytes]) -> Iterator[bytes]:
 
 
 # -- probes ----------------------------------------------------------------------------------------
-
-
-def _probes(wanted: Wanted | None, kernel: KernelFacts, name: str, cache: Cache) -> ProbeFacts | None:
-    from holdfast.kernels import probe_store
-
-    name = f"{name}.probes"
-    content = cache.get(name)
-    known = probe_store.from_bytes(bytes(content)) if content is not None else None
-    missing = (known or ProbeFacts()).missing(wanted) if wanted is not None else Wanted()
-    if missing == Wanted():
-        return known
-    from holdfast.kernels.probe import probe
-
-    asked = probe(missing, kernel.vmlinux, kernel.modules)
-    joined = known | asked if known else asked
-    if asked.decided:
-        cache.put(name, probe_store.to_bytes(joined))
-    return joined
 
 
 def _surroundings(policy: HostFacts) -> str:

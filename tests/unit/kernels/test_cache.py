@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from tests.btfwriter import BtfWriter
 
-from holdfast.kernels import HelperUse, KfuncUse, ProbeFacts, probe_store
+from holdfast.kernels import HelperUse, KfuncUse, ProbeFacts, Wanted
 from holdfast.kernels.cache import Cache, digest, folder
+from holdfast.kernels.probe_store import ProbeStore
 from holdfast.terms import AttachType, MapType, ProgramType
 
 
@@ -128,12 +129,29 @@ def test_answers_survive_the_file_and_undecided_ones_are_dropped() -> None:
         {wide: True},
         {"ldsx": True},
     )
-    again = probe_store.from_bytes(probe_store.to_bytes(probes))
-    assert again == ProbeFacts(
+    store = ProbeStore()
+    store.add(probes)
+    wanted = Wanted(
+        frozenset(probes.program_types),
+        frozenset(probes.map_types),
+        frozenset(probes.helpers),
+        frozenset(probes.kfuncs) | {KfuncUse("bpf_x", ProgramType.TRACING)},
+        frozenset({"ldsx", "gotol"}),
+    )
+    again = ProbeStore(store.to_bytes())
+    assert again.answers(wanted) == ProbeFacts(
         {ProgramType.XDP: True}, {MapType.ARENA: False}, {use: False}, {wide: True}, {"ldsx": True}
     )
+    assert again.answers(Wanted()) == ProbeFacts()
+    again.add(ProbeFacts({ProgramType.LSM: False}))
+    both = ProbeStore(again.to_bytes()).answers(wanted)
+    assert both.program_types == {ProgramType.XDP: True, ProgramType.LSM: False}
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"{", b'{"program_types": [[99], []]}', b"null"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b"[]", b"{", b'{"helpers": [[9], []]}', b'{"helpers": {"": [1, 2]}}', b"null", b"7"],
+)
 def test_answers_that_make_no_sense_are_ignored(content: bytes) -> None:
-    assert probe_store.from_bytes(content) is None
+    wanted = Wanted(helpers=frozenset({HelperUse(9, ProgramType.XDP)}))
+    assert ProbeStore(content).answers(wanted) == ProbeFacts()
