@@ -32,9 +32,7 @@ class Kernel:
     def ask(self) -> Ask:
         """The kernel as the rules ask it."""
         host = self.facts.host
-        lockdown = None
-        if host is not None and host.lockdown is not None:
-            lockdown = FORBIDDEN_BY_LOCKDOWN.get(host.lockdown)
+        lockdown = FORBIDDEN_BY_LOCKDOWN.get(_lockdown(self.facts) or "")
         capabilities = None
         if host is not None:
             capabilities = host.capabilities if host.initial_user_namespace else frozenset[str]()
@@ -55,6 +53,19 @@ class _Btfs:
         assert facts.vmlinux is not None
         self.vmlinux = facts.vmlinux
         self.modules = facts.modules
+
+
+def _lockdown(facts: KernelFacts) -> str | None:
+    """The level as it is; where securityfs does not show it, the one that the config forces at boot.
+
+    A forced level can only be raised afterwards (lock_kernel_down() in security/lockdown/lockdown.c).
+    """
+    if facts.host is not None and facts.host.lockdown is not None:
+        return facts.host.lockdown
+    for level in ("confidentiality", "integrity"):
+        if facts.config_value(f"CONFIG_LOCK_DOWN_KERNEL_FORCE_{level.upper()}") == "y":
+            return level
+    return None
 
 
 def release_pair(release: str) -> tuple[int, int] | None:
