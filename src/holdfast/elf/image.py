@@ -18,6 +18,7 @@ from holdfast.errors import ObjectFileError
 __all__ = ["EM_BPF", "ElfImage", "ElfRelocation", "ElfSection", "ElfSymbol", "read_image"]
 
 EM_BPF: Final = 247
+ET_REL: Final = 1
 SHT_PROGBITS: Final = "SHT_PROGBITS"
 SHT_NOBITS: Final = "SHT_NOBITS"
 SHT_SYMTAB: Final = "SHT_SYMTAB"
@@ -152,11 +153,16 @@ def _check_identity(data: bytes, path: str) -> None:
         raise ObjectFileError(path, "not a 64-bit ELF file", place="offset 0x4", hint="BPF objects are ELF64")
     if data[5] not in (1, 2):
         raise ObjectFileError(path, f"byte order {data[5]} is unknown", place="offset 0x5")
-    (machine,) = struct.unpack_from("<H" if data[5] == 1 else ">H", data, 18)
+    kind, machine = struct.unpack_from("<HH" if data[5] == 1 else ">HH", data, 16)
     if machine not in (0, EM_BPF):  # very old clang wrote EM_NONE, and libbpf takes it
         hint = "a BPF object can be embedded in it: `holdfast` reads the object alone"
         raise ObjectFileError(
             path, f"ELF for machine {machine}, not for BPF ({EM_BPF})", place="offset 0x12", hint=hint
+        )
+    if kind != ET_REL:
+        hint = "give what clang wrote, not a linked or loaded file"
+        raise ObjectFileError(
+            path, f"ELF of type {kind}, no object file ({ET_REL})", place="offset 0x10", hint=hint
         )
 
 

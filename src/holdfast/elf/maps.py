@@ -22,17 +22,18 @@ __all__ = [
     "BPF_F_LINK",
     "BPF_F_MMAPABLE",
     "BPF_F_RDONLY_PROG",
+    "MAP_IN_MAP",
     "Refusal",
+    "VariableOffsets",
     "data_maps",
     "declared_maps",
     "legacy_maps",
-    "variable_offset",
 ]
 
 BPF_F_RDONLY_PROG: Final = 1 << 7
 BPF_F_MMAPABLE: Final = 1 << 10
 BPF_F_LINK: Final = 1 << 13
-_MAP_IN_MAP: Final = (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
+MAP_IN_MAP: Final = (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
 _LEGACY_FIELDS: Final = 5  # type, key_size, value_size, max_entries, map_flags
 
 
@@ -62,12 +63,13 @@ def declared_maps(image: ElfImage, btf: Btf | None) -> list[MapSpec]:
         raise Refusal("the .maps section has no BTF that describes it", rule, "compile with -g")
     datasec = btf.type(datasec_id)
     assert isinstance(datasec, Datasec)
+    offsets = VariableOffsets(image, section)
     maps = []
     for variable in datasec.variables:
         var = btf.type(variable.type_id)
         if not isinstance(var, Var) or not var.name:
             raise Refusal(f"a map at offset {variable.offset:#x} of .maps is no named variable", rule)
-        offset = variable_offset(image, section, var, variable.offset)
+        offset = offsets.of(var, variable.offset)
         if offset + variable.size > section.size:
             raise Refusal(f"map '{var.name}' BTF data is corrupted: it lies outside .maps", rule)
         if var.linkage != VarLinkage.GLOBAL_ALLOCATED:
@@ -81,18 +83,22 @@ def declared_maps(image: ElfImage, btf: Btf | None) -> list[MapSpec]:
     return maps
 
 
-def variable_offset(image: ElfImage, section: ElfSection, var: Var, declared: int) -> int:
-    """Where a variable stands in its section, in bytes.
+class VariableOffsets:
+    """Where the variables of one section stand in it, in bytes.
 
     clang leaves the offsets of a DATASEC 0 and libbpf takes those of global variables from the symbol table
     (``btf_fixup_datasec()``).
     """
-    if var.linkage == VarLinkage.STATIC:
-        return declared
-    for symbol in image.symbols:
-        if symbol.shndx == section.index and symbol.name == var.name:
-            return symbol.value
-    return declared
+
+    def __init__(self, image: ElfImage, section: ElfSection) -> None:
+        self.values: dict[str, int] = {}
+        for symbol in image.symbols:
+            if symbol.shndx == section.index:
+                self.values.setdefault(symbol.name, symbol.value)
+
+    def of(self, var: Var, declared: int) -> int:
+        """The offset of ``var``; ``declared`` is what the DATASEC says."""
+        return declared if var.linkage == VarLinkage.STATIC else self.values.get(var.name, declared)
 
 
 @dataclass
@@ -112,6 +118,8 @@ class _Definition:
         inner = None
         for position, member in enumerate(definition.members):
             match member.name:
+                case "pinning" if self.is_inner:
+                    raise self.refuse("inner def can't be pinned")
                 case "type" | "max_entries" | "map_flags" | "numa_node" | "pinning":
                     fields[member.name] = self.integer(member)
                 case "map_extra":
@@ -182,7 +190,7 @@ class _Definition:
             raise self.refuse(f"can't determine {member.name} size for type [{pointer.type_id}]") from None
 
     def inner(self, member: Member, kind: int) -> MapSpec | None:
-        if kind not in (*_MAP_IN_MAP, MapType.PROG_ARRAY):
+        if kind not in (*MAP_IN_MAP, MapType.PROG_ARRAY):
             raise self.refuse("should be map-in-map or prog-array")
         array = self.btf.type(member.type_id)
         if not isinstance(array, Array) or array.nelems:
@@ -213,7 +221,7 @@ def data_maps(image: ElfImage, btf: Btf | None, object_name: str) -> list[MapSpe
             flags |= BPF_F_MMAPABLE
         maps.append(
             MapSpec(
-                internal_map_name(object_name, section.name),
+                _data_map_name(object_name, section.name, origin),
                 MapType.ARRAY,
                 4,
                 section.size,
@@ -237,6 +245,15 @@ def _data_origin(section: ElfSection) -> MapOrigin | None:
     if section.type == SHT_NOBITS and (section.name == ".bss" or section.name.startswith(".bss.")):
         return MapOrigin.BSS
     return None
+
+
+def _data_map_name(object_name: str, section: str, origin: MapOrigin) -> str:
+    """The name that libbpf shows: custom ``.data.*`` and ``.rodata.*`` sections keep theirs
+    (``map_uses_real_name()``), whatever the kernel calls the map.
+    """
+    if origin is not MapOrigin.BSS and section != origin:
+        return section
+    return internal_map_name(object_name, section)
 
 
 def internal_map_name(object_name: str, section: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path, PurePath
 from typing import Final, TypeVar
@@ -13,11 +12,12 @@ from typing import Final, TypeVar
 from holdfast.btf import Btf
 from holdfast.btf.ext import BtfExt
 from holdfast.elf.externs import kconfig_map, read_externs
-from holdfast.elf.functions import Function, read_functions
+from holdfast.elf.functions import Function, find_function, read_functions
 from holdfast.elf.image import ElfImage, read_image
 from holdfast.elf.link import Linker
 from holdfast.elf.maps import Refusal, data_maps, declared_maps, legacy_maps
-from holdfast.elf.spec import ExternSpec, InitialSlot, MapOrigin, MapSpec, ObjectRelo, ObjectSpec, OpenProblem
+from holdfast.elf.slots import with_slots
+from holdfast.elf.spec import ExternSpec, MapSpec, ObjectRelo, ObjectSpec, OpenProblem
 from holdfast.elf.struct_ops import struct_ops_maps
 from holdfast.errors import ObjectFileError
 from holdfast.insn import INSN_SIZE
@@ -65,8 +65,11 @@ class _Opener:
         try:
             return step()
         except Refusal as refusal:
-            self.problems.append(OpenProblem(refusal.message, refusal.rule, refusal.hint))
+            self.note(refusal)
             return otherwise
+
+    def note(self, refusal: Refusal) -> None:
+        self.problems.append(OpenProblem(refusal.message, refusal.rule, refusal.hint))
 
     def open(self, digest: str) -> ObjectSpec:
         image = self.image
@@ -84,13 +87,17 @@ class _Opener:
         no_externs: tuple[list[ExternSpec], dict[int, str]] = ([], {})
         externs, names = self.attempt(lambda: read_externs(image, btf), no_externs)
         maps = self.maps(btf, externs, functions)
-        programs = Linker(image, functions, maps, names).programs()
+        linker = Linker(image, btf, functions, maps, names)
+        if linker.problem and not self.problems:  # else it may only follow from what was refused before
+            self.note(linker.problem)
+        programs = linker.programs()
+        version = self.attempt(self.version, None)
         return ObjectSpec(
             self.path,
             digest,
             image.byteorder,
             self.license(),
-            self.version(),
+            version,
             tuple(programs),
             tuple(maps),
             tuple(externs),
@@ -117,7 +124,7 @@ class _Opener:
         kconfig = kconfig_map(externs, btf, self.name)
         maps += [kconfig] if kconfig else []
         maps += self.attempt(lambda: struct_ops_maps(self.image, btf, functions), none)
-        return self.attempt(lambda: _with_slots(self.image, maps), maps)
+        return self.attempt(lambda: with_slots(self.image, btf, maps, functions), maps)
 
     def license(self) -> str:
         section = self.image.named("license")
@@ -125,50 +132,26 @@ class _Opener:
 
     def version(self) -> int | None:
         section = self.image.named("version")
-        if section is None or len(section.data) != 4:
+        if section is None:
             return None
+        if len(section.data) != 4:
+            raise Refusal(f"invalid kver section of {len(section.data)} bytes", "bpf_object__init_kversion")
         (value,) = struct.unpack("<I" if self.image.byteorder == "little" else ">I", section.data)
         return int(value)
 
 
 def _core_relos(ext: BtfExt, functions: list[Function]) -> Iterator[ObjectRelo]:
-    homes: dict[str, list[Function]] = {}
+    """In the order of .BTF.ext; those of code that no function has are left out, as libbpf does."""
+    sections: dict[str, int] = {}
     for function in functions:
-        homes.setdefault(function.section.name, []).append(function)
+        sections.setdefault(function.section.name, function.section.index)
     for section, relos in ext.core_relos.items():
+        if section not in sections:
+            continue
         for relo in relos:
             at = relo.insn_off // INSN_SIZE
-            for function in homes.get(section, []):
-                slot = at - function.slot
-                if 0 <= slot < len(function.insns):
-                    following = function.insns[slot + 1] if slot + 1 < len(function.insns) else None
-                    insn = function.insns[slot]
-                    yield ObjectRelo(function.index, function.is_subprog, slot, insn, following, relo)
-
-
-def _with_slots(image: ElfImage, maps: list[MapSpec]) -> list[MapSpec]:
-    """Fill in the declared elements of maps of maps and program arrays
-    (``bpf_object__collect_map_relos()``).
-    """
-    found: dict[str, list[InitialSlot]] = {}
-    declared = [m for m in maps if m.origin is MapOrigin.BTF]
-    for _, target, rows in image.relocations():
-        if target.name != ".maps":
-            continue
-        for row in rows:
-            owner = max((m for m in declared if m.offset <= row.offset), key=lambda m: m.offset, default=None)
-            if owner is None:
-                raise Refusal(
-                    f".maps relo: cannot find map at offset {row.offset}", "bpf_object__collect_map_relos"
-                )
-            slots = found.setdefault(owner.name, [])
-            slots.append(InitialSlot(row.offset, row.symbol.name))
-    result = []
-    for spec in maps:
-        rows_of = found.get(spec.name)
-        if rows_of and spec.origin is MapOrigin.BTF:
-            first = min(row.index for row in rows_of)
-            slots_of = tuple(InitialSlot((row.index - first) // 8, row.target) for row in rows_of)
-            spec = replace(spec, slots=slots_of)
-        result.append(spec)
-    return result
+            home = find_function(functions, sections[section], at)
+            if home is not None:
+                slot = at - home.slot
+                following = home.insns[slot + 1] if slot + 1 < len(home.insns) else None
+                yield ObjectRelo(home.index, home.is_subprog, slot, home.insns[slot], following, relo)

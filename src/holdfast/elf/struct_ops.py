@@ -5,22 +5,25 @@ libbpf).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Final
 
 from holdfast.btf import Btf
 from holdfast.btf.skip import skip_mods_and_typedefs
 from holdfast.btf.types import Datasec, FuncProto, Kind, Ptr, Struct, Var
-from holdfast.elf.functions import Function
-from holdfast.elf.image import ElfImage, ElfSection
-from holdfast.elf.maps import BPF_F_LINK, Refusal, variable_offset
+from holdfast.elf.functions import Function, find_function
+from holdfast.elf.image import ElfImage, ElfRelocation, ElfSection
+from holdfast.elf.maps import BPF_F_LINK, Refusal, VariableOffsets
+from holdfast.elf.sections import find_section
 from holdfast.elf.spec import MapOrigin, MapSpec, StructOpsSpec
 from holdfast.insn import INSN_SIZE
-from holdfast.terms import MapType
+from holdfast.terms import MapType, ProgramType
 
 __all__ = ["struct_ops_maps"]
 
 _SECTIONS: Final = (".struct_ops", ".struct_ops.link", "?.struct_ops", "?.struct_ops.link")
 _RULE: Final = "init_struct_ops_maps"
+_RELOS: Final = "bpf_object__collect_st_ops_relos"
 
 
 def struct_ops_maps(image: ElfImage, btf: Btf | None, functions: list[Function]) -> list[MapSpec]:
@@ -43,7 +46,10 @@ def _section_maps(
     datasec = btf.type(datasec_id)
     assert isinstance(datasec, Datasec)
     link = section.name.endswith(".link")
-    maps = []
+    offsets = VariableOffsets(image, section)
+    rows = [row for _, target, found in image.relocations() if target.index == section.index for row in found]
+    rows.sort(key=lambda row: row.offset)
+    maps: list[MapSpec] = []
     for variable in datasec.variables:
         var = btf.type(variable.type_id)
         if not isinstance(var, Var):
@@ -51,12 +57,12 @@ def _section_maps(
         type_id, shape = skip_mods_and_typedefs(btf, var.type_id)
         if not isinstance(shape, Struct) or not shape.name:
             raise Refusal(f"struct_ops init: {var.name} is not of a named struct", _RULE)
-        offset = variable_offset(image, section, var, variable.offset)
+        offset = offsets.of(var, variable.offset)
         if offset + shape.size > section.size:
             raise Refusal(
                 f"struct_ops init: var {var.name} is beyond the end of DATASEC {section.name}", _RULE
             )
-        programs = _programs(image, btf, section, shape, offset, functions)
+        programs = _programs(btf, rows, shape, offset, functions)
         maps.append(
             MapSpec(
                 var.name,
@@ -68,7 +74,9 @@ def _section_maps(
                 MapOrigin.STRUCT_OPS,
                 0,
                 type_id,
-                autocreate=not section.name.startswith("?"),
+                # libbpf (1.4 to 1.8) forgets the ? after the first variable of the section. Should a release
+                # mend that, this must ask which libbpf loads.
+                autocreate=bool(maps) or not section.name.startswith("?"),
                 section=section.name.removeprefix("?"),
                 section_index=section.index,
                 offset=offset,
@@ -80,25 +88,26 @@ def _section_maps(
 
 
 def _programs(
-    image: ElfImage, btf: Btf, section: ElfSection, shape: Struct, offset: int, functions: list[Function]
+    btf: Btf, rows: list[ElfRelocation], shape: Struct, offset: int, functions: list[Function]
 ) -> dict[str, str]:
-    """Which program each function pointer of one variable names."""
+    """Which program each function pointer of one variable names; ``rows`` are sorted by offset."""
     members = {m.bit_offset // 8: m for m in shape.members}
     programs = {}
-    for _, target, rows in image.relocations():
-        if target.index != section.index:
-            continue
-        for row in rows:
-            at = row.offset - offset
-            if not 0 <= at < shape.size:
-                continue
-            member = members.get(at)
-            if member is None or not _is_function_pointer(btf, member.type_id):
-                raise Refusal(f"struct_ops reloc: no function pointer at offset {at} of {shape.name}", _RULE)
-            function = _function_at(functions, row.symbol.shndx, row.symbol.value)
-            if function is None:
-                raise Refusal(f"struct_ops reloc: cannot find prog to relocate func ptr {member.name}", _RULE)
-            programs[member.name] = function.name
+    first = bisect_left(rows, offset, key=lambda row: row.offset)
+    last = bisect_left(rows, offset + shape.size, key=lambda row: row.offset)
+    for row in rows[first:last]:
+        at = row.offset - offset
+        member = members.get(at)
+        if member is None or not _is_function_pointer(btf, member.type_id):
+            name = member.name if member else f"at offset {at} of {shape.name}"
+            raise Refusal(f"struct_ops reloc: cannot relocate non func ptr {name}", _RELOS)
+        function = find_function(functions, row.symbol.shndx, row.symbol.value // INSN_SIZE)
+        if function is None:
+            raise Refusal(f"struct_ops reloc: cannot find prog to relocate func ptr {member.name}", _RELOS)
+        definition = find_section(function.section.name.removeprefix("?"))
+        if definition is None or definition.type is not ProgramType.STRUCT_OPS:
+            raise Refusal(f"struct_ops reloc: prog {function.name} is not struct_ops BPF program", _RELOS)
+        programs[member.name] = function.name
     return programs
 
 
@@ -108,14 +117,3 @@ def _is_function_pointer(btf: Btf, type_id: int) -> bool:
         return False
     _, pointee = skip_mods_and_typedefs(btf, pointer.type_id)
     return isinstance(pointee, FuncProto)
-
-
-def _function_at(functions: list[Function], section_index: int, offset: int) -> Function | None:
-    for function in functions:
-        start = function.slot * INSN_SIZE
-        if (
-            function.section.index == section_index
-            and start <= offset < start + len(function.insns) * INSN_SIZE
-        ):
-            return function
-    return None

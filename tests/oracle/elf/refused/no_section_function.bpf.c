@@ -1,0 +1,2 @@
+// SPDX-License-Identifier: Apache-2.0
+extern int nowhere(void); SEC("socket") int prog(void *ctx) { return nowhere(); }

@@ -1,0 +1,2 @@
+// SPDX-License-Identifier: Apache-2.0
+struct { __uint(type, 1); __uint(pinning, 2); } m SEC(".maps");
