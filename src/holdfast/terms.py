@@ -7,9 +7,9 @@ Numbers and spellings are those of ``include/uapi/linux/bpf.h`` without the comm
 
 from __future__ import annotations
 
-from enum import IntEnum, StrEnum
+from enum import IntEnum, IntFlag, StrEnum
 
-__all__ = ["AttachType", "Evidence", "MapType", "ProgramType", "Verdict"]
+__all__ = ["AttachType", "Evidence", "MapFlag", "MapType", "ProgramType", "Verdict"]
 
 
 class ProgramType(IntEnum):
@@ -89,6 +89,31 @@ class MapType(IntEnum):
     ARENA = 33
     INSN_ARRAY = 34
     RHASH = 35
+
+
+class MapFlag(IntFlag):
+    """Flags of MAP_CREATE (``BPF_F_*``)."""
+
+    NO_PREALLOC = 1 << 0
+    NO_COMMON_LRU = 1 << 1
+    NUMA_NODE = 1 << 2
+    RDONLY = 1 << 3
+    WRONLY = 1 << 4
+    STACK_BUILD_ID = 1 << 5
+    ZERO_SEED = 1 << 6
+    RDONLY_PROG = 1 << 7
+    WRONLY_PROG = 1 << 8
+    CLONE = 1 << 9
+    MMAPABLE = 1 << 10
+    PRESERVE_ELEMS = 1 << 11
+    INNER_MAP = 1 << 12
+    LINK = 1 << 13
+    PATH_FD = 1 << 14
+    VTYPE_BTF_OBJ_FD = 1 << 15
+    TOKEN_FD = 1 << 16
+    SEGV_ON_FAULT = 1 << 17
+    NO_USER_CONV = 1 << 18
+    RB_OVERWRITE = 1 << 19
 
 
 class AttachType(IntEnum):

@@ -10,28 +10,13 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
+from holdfast.terms import MapFlag
+
 __all__ = ["MAP_FLAGS", "flag_names"]
 
+_LOADERS_OWN: Final = MapFlag.PATH_FD | MapFlag.VTYPE_BTF_OBJ_FD | MapFlag.TOKEN_FD
 MAP_FLAGS: Final = MappingProxyType(
-    {
-        "NO_PREALLOC": 1 << 0,
-        "NO_COMMON_LRU": 1 << 1,
-        "NUMA_NODE": 1 << 2,
-        "RDONLY": 1 << 3,
-        "WRONLY": 1 << 4,
-        "STACK_BUILD_ID": 1 << 5,
-        "ZERO_SEED": 1 << 6,
-        "RDONLY_PROG": 1 << 7,
-        "WRONLY_PROG": 1 << 8,
-        "CLONE": 1 << 9,
-        "MMAPABLE": 1 << 10,
-        "PRESERVE_ELEMS": 1 << 11,
-        "INNER_MAP": 1 << 12,
-        "LINK": 1 << 13,
-        "SEGV_ON_FAULT": 1 << 17,
-        "NO_USER_CONV": 1 << 18,
-        "RB_OVERWRITE": 1 << 19,
-    }
+    {flag.name: flag.value for flag in MapFlag if flag.name and flag not in _LOADERS_OWN}
 )
 
 

@@ -23,9 +23,9 @@ from holdfast.btf.types import (
     Void,
 )
 from holdfast.elf.image import STB_WEAK, ElfImage, ElfSymbol
-from holdfast.elf.maps import BPF_F_MMAPABLE, BPF_F_RDONLY_PROG, Refusal, internal_map_name
+from holdfast.elf.maps import Refusal, internal_map_name
 from holdfast.elf.spec import ExternKind, ExternSpec, MapOrigin, MapSpec
-from holdfast.terms import MapType
+from holdfast.terms import MapFlag, MapType
 
 __all__ = ["kconfig_map", "read_externs"]
 
@@ -158,7 +158,7 @@ def kconfig_map(externs: list[ExternSpec], btf: Btf | None, object_name: str) ->
     datasec = btf.find(".kconfig", Kind.DATASEC) if btf else None
     name = internal_map_name(object_name, ".kconfig")
     size = placed[-1].offset + placed[-1].size
-    flags = BPF_F_RDONLY_PROG | BPF_F_MMAPABLE
+    flags = int(MapFlag.RDONLY_PROG | MapFlag.MMAPABLE)
     return MapSpec(
         name, MapType.ARRAY, 4, size, 1, flags, MapOrigin.KCONFIG, 0, datasec or 0, section=".kconfig"
     )

@@ -16,12 +16,9 @@ from holdfast.btf.skip import UnsizedError, resolve_size, skip_mods_and_typedefs
 from holdfast.btf.types import Array, Datasec, Enum, FuncProto, Kind, Member, Ptr, Struct, Var, VarLinkage
 from holdfast.elf.image import SHT_NOBITS, SHT_PROGBITS, ElfImage, ElfSection
 from holdfast.elf.spec import MapOrigin, MapSpec
-from holdfast.terms import MapType
+from holdfast.terms import MapFlag, MapType
 
 __all__ = [
-    "BPF_F_LINK",
-    "BPF_F_MMAPABLE",
-    "BPF_F_RDONLY_PROG",
     "MAP_IN_MAP",
     "Refusal",
     "VariableOffsets",
@@ -30,9 +27,6 @@ __all__ = [
     "legacy_maps",
 ]
 
-BPF_F_RDONLY_PROG: Final = 1 << 7
-BPF_F_MMAPABLE: Final = 1 << 10
-BPF_F_LINK: Final = 1 << 13
 MAP_IN_MAP: Final = (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
 _LEGACY_FIELDS: Final = 5  # type, key_size, value_size, max_entries, map_flags
 
@@ -216,9 +210,9 @@ def data_maps(image: ElfImage, btf: Btf | None, object_name: str) -> list[MapSpe
         if origin is None or section.size == 0:
             continue
         datasec_id = btf.find(section.name, Kind.DATASEC) if btf else None
-        flags = BPF_F_RDONLY_PROG if origin is MapOrigin.RODATA else 0
+        flags = int(MapFlag.RDONLY_PROG) if origin is MapOrigin.RODATA else 0
         if btf and datasec_id and _has_global_variable(btf, datasec_id):
-            flags |= BPF_F_MMAPABLE
+            flags |= MapFlag.MMAPABLE
         maps.append(
             MapSpec(
                 _data_map_name(object_name, section.name, origin),

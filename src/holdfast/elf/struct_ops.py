@@ -13,11 +13,11 @@ from holdfast.btf.skip import skip_mods_and_typedefs
 from holdfast.btf.types import Datasec, FuncProto, Kind, Ptr, Struct, Var
 from holdfast.elf.functions import Function, find_function
 from holdfast.elf.image import ElfImage, ElfRelocation, ElfSection
-from holdfast.elf.maps import BPF_F_LINK, Refusal, VariableOffsets
+from holdfast.elf.maps import Refusal, VariableOffsets
 from holdfast.elf.sections import find_section
 from holdfast.elf.spec import MapOrigin, MapSpec, StructOpsSpec
 from holdfast.insn import INSN_SIZE
-from holdfast.terms import MapType, ProgramType
+from holdfast.terms import MapFlag, MapType, ProgramType
 
 __all__ = ["struct_ops_maps"]
 
@@ -70,7 +70,7 @@ def _section_maps(
                 4,
                 shape.size,
                 1,
-                BPF_F_LINK if link else 0,
+                int(MapFlag.LINK) if link else 0,
                 MapOrigin.STRUCT_OPS,
                 0,
                 type_id,

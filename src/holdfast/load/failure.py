@@ -11,28 +11,10 @@ from holdfast import sys as kernel
 from holdfast.errors import HoldfastError, LibbpfError, LoadError, PrivilegeError, VerifierError
 from holdfast.libbpf import Messages, errno_text
 from holdfast.load.verifier_log import VerifierLog
+from holdfast.rules.program_types import rule
 from holdfast.terms import ProgramType
 
 __all__ = ["capabilities_to_load", "failed_call", "load_failure", "not_permitted", "program_logs"]
-
-# Kernel is_net_admin_prog_type() and is_perfmon_prog_type() (5.8; the lists grew with the types).
-_NET_ADMIN = frozenset(
-    {
-        ProgramType.SCHED_CLS, ProgramType.SCHED_ACT, ProgramType.XDP, ProgramType.LWT_IN,
-        ProgramType.LWT_OUT, ProgramType.LWT_XMIT,
-        ProgramType.LWT_SEG6LOCAL, ProgramType.SK_SKB, ProgramType.SK_MSG,
-        ProgramType.FLOW_DISSECTOR, ProgramType.CGROUP_DEVICE, ProgramType.CGROUP_SOCK,
-        ProgramType.CGROUP_SOCK_ADDR, ProgramType.CGROUP_SOCKOPT, ProgramType.CGROUP_SYSCTL,
-        ProgramType.SOCK_OPS, ProgramType.EXT, ProgramType.NETFILTER,
-    }
-)  # fmt: skip
-_PERFMON = frozenset(
-    {
-        ProgramType.KPROBE, ProgramType.TRACEPOINT, ProgramType.PERF_EVENT, ProgramType.RAW_TRACEPOINT,
-        ProgramType.RAW_TRACEPOINT_WRITABLE, ProgramType.TRACING, ProgramType.LSM, ProgramType.STRUCT_OPS,
-        ProgramType.EXT,
-    }
-)  # fmt: skip
 
 _LOG = re.compile(r"prog '([^']*)': -- BEGIN PROG LOAD LOG --\n(.*?)-- END PROG LOAD LOG --", re.S)
 _FAILED_PROGRAM = re.compile(r"prog '([^']*)': BPF program load failed")
@@ -53,12 +35,9 @@ def capabilities_to_load(program_type: int) -> frozenset[str]:
     """Returns the capabilities that BPF_PROG_LOAD of that type asks for since 5.8 (CAP_SYS_ADMIN replaces
     them all).
     """
-    wanted = {"CAP_BPF"}
-    if program_type in _NET_ADMIN:
-        wanted.add("CAP_NET_ADMIN")
-    if program_type in _PERFMON:
-        wanted.add("CAP_PERFMON")
-    return frozenset(wanted)
+    if program_type not in ProgramType.__members__.values() or program_type == ProgramType.UNSPEC:
+        return frozenset({"CAP_BPF"})
+    return frozenset(rule(ProgramType(program_type)).capabilities)
 
 
 def program_logs(messages: Messages) -> dict[str, str]:

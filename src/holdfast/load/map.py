@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from holdfast import sys as kernel
 from holdfast.errors import UsageError
 from holdfast.load.failure import failed_call
-from holdfast.terms import MapType
+from holdfast.terms import MapFlag, MapType
 
 if TYPE_CHECKING:
     from mmap import mmap
@@ -67,8 +67,8 @@ class Map:
         return self._info.max_entries
 
     @property
-    def flags(self) -> kernel.MapFlag:
-        return kernel.MapFlag(self._info.flags)
+    def flags(self) -> MapFlag:
+        return MapFlag(self._info.flags)
 
     @property
     def info(self) -> kernel.MapInfo:
@@ -160,7 +160,7 @@ class Map:
         """
         import mmap as memory
 
-        if self._info.type != MapType.ARRAY or kernel.MapFlag.MMAPABLE not in self.flags:
+        if self._info.type != MapType.ARRAY or MapFlag.MMAPABLE not in self.flags:
             raise UsageError(f"map {self.name!r} is no ARRAY map with the flag MMAPABLE")
         size = kernel.value_stride(self.value_size) * self.max_entries
         size = -(-size // memory.PAGESIZE) * memory.PAGESIZE

@@ -14,7 +14,7 @@ from holdfast.predict.context import Loaded
 from holdfast.predict.model import Hazard, Reason, Stage
 from holdfast.rules import map_types
 from holdfast.rules.ask import Allowed, Ruling, Sign
-from holdfast.terms import Evidence, MapType
+from holdfast.terms import Evidence, MapFlag, MapType
 
 __all__ = ["map_hazards", "map_reasons"]
 
@@ -71,7 +71,7 @@ def _problems(loaded: Loaded, spec: MapSpec) -> list[Ruling]:
         entries = _ring_size(entries)
     flags = spec.flags
     if spec.is_internal and loaded.kernel.ask.btf(Sign.func("array_map_mmap")) is False:
-        flags &= ~int(map_types.Flag.MMAPABLE)  # bpf_object__sanitize_maps()
+        flags &= ~int(MapFlag.MMAPABLE)  # bpf_object__sanitize_maps()
     value = 4 if spec.inner is not None else spec.value_size
     return list(map_types.problems(spec.type, spec.key_size, value, entries, flags, loaded.kernel.ask))
 

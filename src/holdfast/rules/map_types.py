@@ -10,39 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import IntFlag
 from typing import Final
 
 from holdfast.rules.ask import Allowed, Ask, Ruling, Sign
 from holdfast.rules.eras import since
+from holdfast.terms import MapFlag as Flag
 from holdfast.terms import MapType
 
 __all__ = ["Flag", "MapTypeRule", "compiled_in", "problems", "rule"]
-
-
-class Flag(IntFlag):
-    """``BPF_F_*`` of BPF_MAP_CREATE, ``include/uapi/linux/bpf.h``."""
-
-    NO_PREALLOC = 1 << 0
-    NO_COMMON_LRU = 1 << 1
-    NUMA_NODE = 1 << 2
-    RDONLY = 1 << 3
-    WRONLY = 1 << 4
-    STACK_BUILD_ID = 1 << 5
-    ZERO_SEED = 1 << 6
-    RDONLY_PROG = 1 << 7
-    WRONLY_PROG = 1 << 8
-    CLONE = 1 << 9
-    MMAPABLE = 1 << 10
-    PRESERVE_ELEMS = 1 << 11
-    INNER_MAP = 1 << 12
-    LINK = 1 << 13
-    PATH_FD = 1 << 14
-    VTYPE_BTF_OBJ_FD = 1 << 15
-    TOKEN_FD = 1 << 16
-    SEGV_ON_FAULT = 1 << 17
-    NO_USER_CONV = 1 << 18
-    RB_OVERWRITE = 1 << 19
 
 
 _NO_FLAG: Final = Flag(0)

@@ -7,7 +7,7 @@ and turns it into one of Holdfast's errors.
 
 from __future__ import annotations
 
-from holdfast.sys.abi import OBJ_NAME_LEN, Command, LinkType, MapFlag, ProgFlag, TestRunFlag, UpdateFlag
+from holdfast.sys.abi import OBJ_NAME_LEN, Command, LinkType, ProgFlag, TestRunFlag, UpdateFlag
 from holdfast.sys.fd import OwnedFd
 from holdfast.sys.ids import Kind, fd_by_id, ids
 from holdfast.sys.info import (
@@ -54,7 +54,6 @@ __all__ = [
     "LinkInfo",
     "LinkType",
     "Lockdown",
-    "MapFlag",
     "MapInfo",
     "OBJ_NAME_LEN",
     "OwnedFd",

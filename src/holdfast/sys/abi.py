@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from enum import IntEnum, IntFlag
 
-__all__ = ["OBJ_NAME_LEN", "Command", "LinkType", "MapFlag", "ProgFlag", "TestRunFlag", "UpdateFlag"]
+__all__ = ["OBJ_NAME_LEN", "Command", "LinkType", "ProgFlag", "TestRunFlag", "UpdateFlag"]
 
 OBJ_NAME_LEN = 16  # bytes, the closing NUL included
 
@@ -44,31 +44,6 @@ class UpdateFlag(IntEnum):
     ANY = 0
     NOEXIST = 1
     EXIST = 2
-
-
-class MapFlag(IntFlag):
-    """Flags of MAP_CREATE (``BPF_F_*``)."""
-
-    NO_PREALLOC = 1 << 0
-    NO_COMMON_LRU = 1 << 1
-    NUMA_NODE = 1 << 2
-    RDONLY = 1 << 3
-    WRONLY = 1 << 4
-    STACK_BUILD_ID = 1 << 5
-    ZERO_SEED = 1 << 6
-    RDONLY_PROG = 1 << 7
-    WRONLY_PROG = 1 << 8
-    CLONE = 1 << 9
-    MMAPABLE = 1 << 10
-    PRESERVE_ELEMS = 1 << 11
-    INNER_MAP = 1 << 12
-    LINK = 1 << 13
-    PATH_FD = 1 << 14
-    VTYPE_BTF_OBJ_FD = 1 << 15
-    TOKEN_FD = 1 << 16
-    SEGV_ON_FAULT = 1 << 17
-    NO_USER_CONV = 1 << 18
-    RB_OVERWRITE = 1 << 19
 
 
 class ProgFlag(IntFlag):

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from holdfast import sys
-from holdfast.sys import MapFlag
-from holdfast.terms import MapType
+from holdfast.terms import MapFlag, MapType
 
 __all__ = ["map_type"]
 
