@@ -212,7 +212,7 @@ def data_maps(image: ElfImage, btf: Btf | None, object_name: str) -> list[MapSpe
         datasec_id = btf.find(section.name, Kind.DATASEC) if btf else None
         flags = int(MapFlag.RDONLY_PROG) if origin is MapOrigin.RODATA else 0
         if btf and datasec_id and _has_global_variable(btf, datasec_id):
-            flags |= MapFlag.MMAPABLE
+            flags |= int(MapFlag.MMAPABLE)
         maps.append(
             MapSpec(
                 _data_map_name(object_name, section.name, origin),
