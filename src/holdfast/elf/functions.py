@@ -62,9 +62,8 @@ def read_functions(image: ElfImage, ext: BtfExt) -> list[Function]:
     :exc:`~holdfast.errors.ObjectFileError` for a function that does not fit its section.
     """
     relocations: dict[int, list[ElfRelocation]] = {}
-    for _, target, rows in image.relocations():
-        if target.is_code:
-            relocations.setdefault(target.index, []).extend(rows)
+    for target, rows in image.relocations(lambda section: section.is_code):
+        relocations.setdefault(target.index, []).extend(rows)
     symbols: dict[int, list[ElfSymbol]] = {}
     for symbol in image.symbols:
         if symbol.type == STT_FUNC:

@@ -9,7 +9,7 @@ hold.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -97,16 +97,23 @@ class ElfImage:
         """The first section of that name."""
         return next((s for s in self.sections if s.name == name), None)
 
-    def relocations(self) -> Iterator[tuple[ElfSection, ElfSection, list[ElfRelocation]]]:
-        """(relocation section, target section, entries) for each SHT_REL section."""
+    def relocations(
+        self, wanted: Callable[[ElfSection], bool]
+    ) -> Iterator[tuple[ElfSection, list[ElfRelocation]]]:
+        """(target section, entries) for each SHT_REL section whose target is wanted.
+
+        Entries of all others are left unread: those of debug sections are most of a file's relocations.
+        """
         order = "<" if self.byteorder == "little" else ">"
         for section in self.sections:
             if section.type != SHT_REL:
                 continue
             if section.entsize != _REL_SIZE or section.size % _REL_SIZE or section.info >= len(self.sections):
                 raise fail(self.path, section, "a relocation section of impossible entry size or target")
-            rows = struct.iter_unpack(order + "QQ", section.data)
-            yield section, self.sections[section.info], [self._relocation(section, *row) for row in rows]
+            target = self.sections[section.info]
+            if wanted(target):
+                rows = struct.iter_unpack(order + "QQ", section.data)
+                yield target, [self._relocation(section, *row) for row in rows]
 
     def _relocation(self, section: ElfSection, offset: int, info: int) -> ElfRelocation:
         number = info >> 32

@@ -33,7 +33,7 @@ def with_slots(
 
     Raises :exc:`~holdfast.elf.maps.Refusal` for what is no map of ``.maps`` or no entry-point program.
     """
-    rows = [row for _, target, rows in image.relocations() if target.name == ".maps" for row in rows]
+    rows = [row for _, rows in image.relocations(lambda section: section.name == ".maps") for row in rows]
     if not rows or btf is None:
         return maps
     declared = sorted((m for m in maps if m.origin is MapOrigin.BTF), key=lambda m: m.offset)

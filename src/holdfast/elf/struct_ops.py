@@ -47,7 +47,9 @@ def _section_maps(
     assert isinstance(datasec, Datasec)
     link = section.name.endswith(".link")
     offsets = VariableOffsets(image, section)
-    rows = [row for _, target, found in image.relocations() if target.index == section.index for row in found]
+    rows = [
+        row for _, found in image.relocations(lambda target: target.index == section.index) for row in found
+    ]
     rows.sort(key=lambda row: row.offset)
     maps: list[MapSpec] = []
     for variable in datasec.variables:
