@@ -160,11 +160,14 @@ def _map(lib: Library, more: ctypes.CDLL, handle: int) -> LibbpfMap:
     )
 
 
-def section_type(lib: Library, section: str) -> tuple[int, int] | None:
-    """(program type, attach type) of a section name (``libbpf_prog_type_by_name()``), None if it has none."""
+def section_type(lib: Library, section: str, messages: Messages | None = None) -> tuple[int, int] | None:
+    """(program type, attach type) of a section name (``libbpf_prog_type_by_name()``), None if it has none.
+
+    What libbpf says goes to ``messages``.
+    """
     function = ctypes.CDLL(lib.path).libbpf_prog_type_by_name
     function.argtypes = (ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p)
     kind, attach = ctypes.c_int(), ctypes.c_int()
-    with lib.listening(Messages(most=Level.DEBUG)):
+    with lib.listening(messages or Messages(most=Level.DEBUG)):
         failed = function(section.encode(), ctypes.byref(kind), ctypes.byref(attach))
     return None if failed else (kind.value, attach.value)

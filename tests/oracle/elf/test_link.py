@@ -35,7 +35,7 @@ def relocated(lib: Library, data: bytes, name: str) -> libbpfview.View:
         set_type.argtypes = (ctypes.c_void_p, ctypes.c_int)
         for program in libbpfview.each(lib, "bpf_object__next_program", handle):
             if lib.call("bpf_program__type", program) == ProgramType.STRUCT_OPS:
-                # libbpf leaves these out when no map that uses them is made; linking does not ask for the type
+                # libbpf leaves these out when no map that uses them is made; to link, any type will do
                 set_type(program, ProgramType.SOCKET_FILTER)
             lib.call("bpf_program__set_autoload", program, True)
         for one in libbpfview.each(lib, "bpf_object__next_map", handle):
