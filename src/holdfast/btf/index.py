@@ -8,11 +8,11 @@ Three flat arrays, so that an index can be written to a file and used again stra
 from __future__ import annotations
 
 import struct
+import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Final
 from zlib import crc32
 
@@ -20,6 +20,8 @@ __all__ = ["CutOffError", "TypeIndex", "UnknownKindError", "essential_name"]
 
 _HEADER: Final = struct.Struct("<8sII")
 _MAGIC: Final = b"hfindex1"
+_NATIVE: Final = "<" if sys.byteorder == "little" else ">"
+_ODD: Final = (1, 1)  # the size of a kind that is not known: an impossible one
 
 
 class CutOffError(Exception):
@@ -114,43 +116,44 @@ def build(
     begins at string offset ``str_start``; names from a base's strings are left to
     :class:`~holdfast.btf.reader.Btf`. Raises :exc:`CutOffError`.
     """
-    offsets, name_offs = array("I"), array("I")
-    unpack = struct.Struct(order + "II").unpack_from
-    add_offset, add_name = offsets.append, name_offs.append
-    at = start
-    while at < end:
-        if at + 12 > end:
-            raise CutOffError(at, len(offsets))
-        name_off, info = unpack(data, at)
+    words = array("I", data[start : end - (end - start) % 4])
+    if order != _NATIVE:
+        words.byteswap()
+    offsets: list[int] = []
+    add = offsets.append
+    lengths: dict[int, int] = {}  # info -> words of such a type; a kernel has a few hundred different infos
+    at = 0
+    while at + 3 <= len(words):
+        add(at)
+        info = words[at + 1]
         try:
-            fixed, element = sizes[(info >> 24) & 0x7F]
+            at += lengths[info]
         except KeyError:
-            raise UnknownKindError(at, len(offsets), (info >> 24) & 0x7F) from None
-        add_offset(at)
-        add_name(name_off)
-        at += 12 + fixed + element * (info & 0xFFFFFF)
-    if at != end:
-        raise CutOffError(offsets[-1], len(offsets) - 1)
-    return TypeIndex(offsets, name_offs, array("Q", _sorted_names(name_offs, strings, str_start)))
+            number = (info >> 24) & 0x7F
+            fixed, element = sizes.get(number, _ODD)
+            if fixed % 4 or element % 4:  # every BTF type is aligned to 4 bytes
+                raise UnknownKindError(start + 4 * at, len(offsets) - 1, number) from None
+            lengths[info] = (12 + fixed + element * (info & 0xFFFFFF)) // 4
+            at += lengths[info]
+    if at > len(words):
+        raise CutOffError(start + 4 * offsets[-1], len(offsets) - 1)
+    if start + 4 * at != end:
+        raise CutOffError(start + 4 * at, len(offsets))
+    name_offs = array("I", [words[at] for at in offsets])
+    places = array("I", [start + 4 * at for at in offsets])
+    return TypeIndex(places, name_offs, array("Q", _sorted_names(name_offs, strings, str_start)))
 
 
 def _sorted_names(name_offs: array[int], strings: bytes, str_start: int) -> list[int]:
-    pieces = strings.split(b"\0")
-    starts = accumulate((len(piece) + 1 for piece in pieces), initial=str_start)
-    hashes = dict(zip(starts, map(crc32, pieces), strict=False))
-    for piece, start in zip(
-        pieces, accumulate((len(p) + 1 for p in pieces), initial=str_start), strict=False
-    ):
-        if b"___" in piece:
-            hashes[start] = _hash(essential_name(piece.decode("utf-8", "surrogateescape")))
     keys = []
     for ordinal, name_off in enumerate(name_offs):
-        if name_off > str_start or (name_off and name_off == str_start):
-            known = hashes.get(name_off)
-            if known is None:  # a name that is the tail of a longer string
-                local = name_off - str_start
-                tail = strings[local : strings.find(b"\0", local)]
-                known = _hash(essential_name(tail.decode("utf-8", "surrogateescape")))
-            keys.append(known << 32 | ordinal)
+        if name_off >= str_start and name_off:
+            local = name_off - str_start
+            name = strings[local : strings.find(b"\0", local)]
+            keys.append((_flavored_hash(name) if b"___" in name else crc32(name)) << 32 | ordinal)
     keys.sort()
     return keys
+
+
+def _flavored_hash(name: bytes) -> int:
+    return _hash(essential_name(name.decode("utf-8", "surrogateescape")))
