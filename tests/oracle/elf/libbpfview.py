@@ -6,7 +6,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +58,14 @@ class LibbpfMap:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """``refusal`` is libbpf's last warning when it does not open, or does not prepare, the object."""
+    """``refusal`` is libbpf's last warning when it does not open, or does not prepare, the object; ``log`` is
+    all that it said while it opened it.
+    """
 
     programs: tuple[LibbpfProgram, ...] = ()
     maps: tuple[LibbpfMap, ...] = ()
     refusal: str | None = None
+    log: tuple[str, ...] = field(default=(), repr=False)
 
 
 def opened(lib: Library, path: Path) -> View:
@@ -71,7 +74,8 @@ def opened(lib: Library, path: Path) -> View:
     with _open(lib, path.read_bytes(), path.name, messages) as handle:
         if not handle:
             return View(refusal=_last(messages))
-        return _view(lib, handle)
+        log = tuple(message.text for message in messages.kept)
+        return replace(_view(lib, handle), log=log)
 
 
 def prepared(lib: Library, data: bytes, name: str, adjust: Callable[[int], None]) -> View:

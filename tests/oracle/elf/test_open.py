@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from tests.oracle.elf import compare, libbpfview, zoo
 from tests.oracle.relo.libbpflog import libbpf_or_skip
 
 from holdfast.elf import open_object
+from holdfast.elf.spec import ExternKind
 from holdfast.libbpf import Library
 
 pytestmark = pytest.mark.oracle
@@ -38,7 +39,22 @@ def assert_same(lib: Library, path: Path) -> tuple[int, int]:
     # libbpf pins nothing, and knows no path, of a map whose pinning the open options leave out
     assert [replace(m, pinned=False) for m in view.maps] == [replace(m, pinned=False) for m in mine]
     assert [m.pinned for m in view.maps] == [m.pinned for m in mine]
+    assert list(externs_said(view.log)) == [
+        (e.name, e.offset if e.kind is ExternKind.KCONFIG else None) for e in spec.externs
+    ]
     return len(view.programs), len(view.maps)
+
+
+def externs_said(log: tuple[str, ...]) -> Iterator[tuple[str, int | None]]:
+    """(name, place in .kconfig) of each extern, in libbpf's order: kconfig values come first."""
+    found = []
+    for line in log:
+        if said := re.match(r"extern \(kcfg\) #(\d+): symbol \d+, off (\d+), name (\S+)", line):
+            found.append((int(said[1]), said[3], int(said[2])))
+        elif said := re.match(r"extern \(ksym\) #(\d+): symbol \d+, name (\S+)", line):
+            found.append((int(said[1]), said[2], None))
+    for _, name, offset in sorted(found, key=lambda row: row[0]):
+        yield name, offset
 
 
 @pytest.mark.corpus
