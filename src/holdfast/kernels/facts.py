@@ -19,7 +19,7 @@ from holdfast.kernels import enabled
 from holdfast.kernels.answer import Answer
 from holdfast.kernels.host import HostFacts
 from holdfast.kernels.kfuncs import FMOD_RET_TESTS, KfuncFacts, Registration, tagged_kfuncs
-from holdfast.kernels.probed import HelperUse, KfuncUse, ProbeFacts
+from holdfast.kernels.probed import HelperUse, KfuncUse, KindUse, ProbeFacts
 from holdfast.terms import AttachType, Evidence, MapType, ProgramType
 
 __all__ = ["Answer", "HostFacts", "Kallsyms", "KernelFacts", "KfuncFacts", "Place", "Registration"]
@@ -162,6 +162,15 @@ class KernelFacts:
     def program_type_known(self, program_type: ProgramType) -> Answer:
         """Whether ``enum bpf_prog_type`` has it; the kernel may still be built without it."""
         return self._known("bpf_prog_type", program_type, f"BPF_PROG_TYPE_{program_type.name}")
+
+    def permitted(self, kind: KindUse) -> Answer:
+        """Whether policy lets this process load such programs, all capabilities held; only a probe tells."""
+        probed = self.probes.kinds.get(kind) if self.probes else None
+        if probed is None:
+            return _UNKNOWN("nobody asked whether this machine lets such programs in")
+        word = "lets in" if probed else "denies (EPERM, no capability missing)"
+        name = kind.program_type.name + (f"/{kind.attach_type.name}" if kind.attach_type is not None else "")
+        return Answer(probed, Evidence.PROBE, f"this machine {word} programs of kind {name}")
 
     def map_type(self, map_type: MapType) -> Answer:
         """Whether maps of this type can be created: known to the kernel and compiled in."""

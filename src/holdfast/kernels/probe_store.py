@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from holdfast.kernels.probed import HelperUse, KfuncUse, ProbeFacts, Wanted
+from holdfast.kernels.probed import HelperUse, KfuncUse, KindUse, ProbeFacts, Wanted
 
 __all__ = ["ProbeStore"]
 
@@ -19,7 +19,7 @@ _Use = TypeVar("_Use", HelperUse, KfuncUse)
 _Key = TypeVar("_Key")
 # [what was refused, what was admitted], by table and JSON of the rest of the use.
 _Rows = dict[str, list[list[Any]]]
-_TABLES = ("program_types", "map_types", "helpers", "kfuncs", "insn_features")
+_TABLES = ("program_types", "map_types", "helpers", "kfuncs", "insn_features", "kinds")
 
 
 class ProbeStore:
@@ -45,6 +45,7 @@ class ProbeStore:
             self._uses("helpers", wanted.helpers),
             self._uses("kfuncs", wanted.kfuncs),
             self._plain("insn_features", wanted.insn_features),
+            kinds=self._kinds(wanted.kinds),
         )
 
     def add(self, probes: ProbeFacts) -> None:
@@ -56,9 +57,15 @@ class ProbeStore:
         ):
             for key, value in answers.items():
                 self._put(name, "", key, value)
+        for kind, value in probes.kinds.items():
+            self._put("kinds", "", _kind(kind), value)
         for name, uses in (("helpers", probes.helpers), ("kfuncs", probes.kfuncs)):
             for use, value in uses.items():
                 self._put(name, _how(use), use[0], value)
+
+    def _kinds(self, kinds: Iterable[KindUse]) -> dict[KindUse, bool | None]:
+        known = self._plain("kinds", [_kind(kind) for kind in kinds])
+        return {kind: known[_kind(kind)] for kind in kinds if _kind(kind) in known}
 
     def _put(self, table: str, how: str, key: Any, value: bool | None) -> None:
         if value is not None:
@@ -83,6 +90,10 @@ class ProbeStore:
             if value is not None:
                 found[use] = value
         return found
+
+
+def _kind(use: KindUse) -> str:
+    return json.dumps(use)
 
 
 def _how(use: HelperUse | KfuncUse) -> str:

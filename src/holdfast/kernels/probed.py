@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from holdfast.terms import AttachType, MapType, ProgramType
 
-__all__ = ["HelperUse", "KfuncUse", "ProbeFacts", "Wanted"]
+__all__ = ["HelperUse", "KfuncUse", "KindUse", "ProbeFacts", "Wanted"]
 
 
 class HelperUse(NamedTuple):
@@ -39,6 +39,14 @@ class KfuncUse(NamedTuple):
     sleepable: bool | None = None
 
 
+class KindUse(NamedTuple):
+    """A kind of program, as BPF_PROG_LOAD tells them apart before the verifier looks."""
+
+    program_type: ProgramType
+    attach_type: AttachType | None = None
+    sleepable: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What to ask: the needs of some objects, or whole tables. ``insn_features`` are InsnFeature values."""
@@ -48,6 +56,7 @@ class Wanted:
     helpers: frozenset[HelperUse] = frozenset()
     kfuncs: frozenset[KfuncUse] = frozenset()
     insn_features: frozenset[str] = frozenset()
+    kinds: frozenset[KindUse] = frozenset()
 
     def __or__(self, other: Wanted) -> Wanted:
         """Both together."""
@@ -57,6 +66,7 @@ class Wanted:
             self.helpers | other.helpers,
             self.kfuncs | other.kfuncs,
             self.insn_features | other.insn_features,
+            self.kinds | other.kinds,
         )
 
 
@@ -64,7 +74,8 @@ class Wanted:
 class ProbeFacts:
     """Answers of the running kernel. A missing key was not asked; None was asked and stayed undecided.
 
-    ``obstacle`` says why nothing could be asked at all (no CAP_BPF), else it is "".
+    ``obstacle`` says why nothing could be asked at all (no CAP_BPF), else it is "". ``kinds`` says which kinds
+    of programs this machine lets this process load: no where lockdown or a security module denies them.
     """
 
     program_types: Mapping[ProgramType, bool | None] = field(default_factory=dict)
@@ -73,6 +84,7 @@ class ProbeFacts:
     kfuncs: Mapping[KfuncUse, bool | None] = field(default_factory=dict)
     insn_features: Mapping[str, bool | None] = field(default_factory=dict)
     obstacle: str = ""
+    kinds: Mapping[KindUse, bool | None] = field(default_factory=dict)
 
     def helper(self, use: HelperUse) -> bool | None:
         """The answer for this use, or the "no" of a wider one (any attach type, sleepable or not)."""
@@ -85,7 +97,14 @@ class ProbeFacts:
     @property
     def decided(self) -> bool:
         """Whether there is any answer that is not None."""
-        tables = (self.program_types, self.map_types, self.helpers, self.kfuncs, self.insn_features)
+        tables = (
+            self.program_types,
+            self.map_types,
+            self.helpers,
+            self.kfuncs,
+            self.insn_features,
+            self.kinds,
+        )
         return any(value is not None for table in tables for value in table.values())
 
     def missing(self, wanted: Wanted) -> Wanted:
@@ -96,6 +115,7 @@ class ProbeFacts:
             wanted.helpers - self.helpers.keys(),
             wanted.kfuncs - self.kfuncs.keys(),
             wanted.insn_features - self.insn_features.keys(),
+            wanted.kinds - self.kinds.keys(),
         )
 
     def __or__(self, other: ProbeFacts) -> ProbeFacts:
@@ -107,6 +127,7 @@ class ProbeFacts:
             {**self.kfuncs, **other.kfuncs},
             {**self.insn_features, **other.insn_features},
             other.obstacle or self.obstacle,
+            {**self.kinds, **other.kinds},
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from holdfast.elf.spec import ObjectSpec, ProgramSpec
+from holdfast.kernels.probed import KindUse
 from holdfast.needs.licenses import is_gpl_compatible
 from holdfast.predict.codes import ReasonCode
 from holdfast.predict.context import Loaded
@@ -107,13 +108,6 @@ def _type(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
     if answer.value is False:
         code = ReasonCode.PROGRAM_TYPE_MISSING
         hint = "a newer kernel, or one that is built with it"
-        if answer.evidence is Evidence.PROBE and loaded.facts.program_type_known(program.type).value:
-            code = ReasonCode.POLICY_DENIED if "denied" in answer.note else code
-            hint = (
-                "lockdown, a security module or a sysctl of this machine forbids it"
-                if "denied" in answer.note
-                else hint
-            )
         yield Reason(code, need, answer.note, Stage.LOAD, answer.evidence, hint=hint)
     elif answer.value is None:
         ruling = program_types.compiled_in(program.type, loaded.kernel.ask)
@@ -141,6 +135,18 @@ def _privilege(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
                 hint=f"add {name}",
                 order=1,
             )
+    kind = KindUse(program.type, program.attach_type, program.sleepable)
+    permitted = loaded.facts.permitted(kind)
+    if permitted.value is False:
+        yield Reason(
+            ReasonCode.POLICY_DENIED,
+            f"program type {program.type.name}",
+            permitted.note,
+            Stage.LOAD,
+            permitted.evidence,
+            hint="lockdown or a security module forbids it: offer a variant that attaches in another way",
+            order=1,
+        )
 
 
 def _flags(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:

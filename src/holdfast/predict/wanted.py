@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from holdfast.btf import essential_name
 from holdfast.elf.spec import ExternKind, ObjectSpec
-from holdfast.kernels.probed import HelperUse, KfuncUse, Wanted
+from holdfast.kernels.probed import HelperUse, KfuncUse, KindUse, Wanted
 from holdfast.needs.collect import helper_calls
 from holdfast.terms import MapType, ProgramType
 
@@ -20,6 +20,7 @@ def wanted(specs: Iterable[ObjectSpec]) -> Wanted:
     map_types: set[MapType] = set()
     helpers: set[HelperUse] = set()
     kfuncs: set[KfuncUse] = set()
+    kinds: set[KindUse] = set()
     for spec in specs:
         map_types |= {m.type for m in spec.maps if isinstance(m.type, MapType)}
         externs = {e.name for e in spec.externs if e.kind is ExternKind.KFUNC}
@@ -27,8 +28,15 @@ def wanted(specs: Iterable[ObjectSpec]) -> Wanted:
             if program.type is ProgramType.UNSPEC:
                 continue
             program_types.add(program.type)
+            kinds.add(KindUse(program.type, program.attach_type, program.sleepable))
             kind, attach, sleepable = program.type, program.attach_type, program.sleepable
             helpers |= {HelperUse(number, kind, attach, sleepable) for number in helper_calls(program)}
             called = {r.name for r in program.references if r.name in externs}
             kfuncs |= {KfuncUse(essential_name(name), kind, attach, sleepable) for name in called}
-    return Wanted(frozenset(program_types), frozenset(map_types), frozenset(helpers), frozenset(kfuncs))
+    return Wanted(
+        frozenset(program_types),
+        frozenset(map_types),
+        frozenset(helpers),
+        frozenset(kfuncs),
+        kinds=frozenset(kinds),
+    )

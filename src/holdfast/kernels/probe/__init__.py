@@ -44,6 +44,7 @@ def probe(wanted: Wanted, vmlinux: Btf | None, modules: Mapping[str, Btf] | None
             dict.fromkeys(wanted.kfuncs),
             dict.fromkeys(wanted.insn_features),
             reason,
+            dict.fromkeys(wanted.kinds),
         )
     with Prober(vmlinux, modules or {}) as prober:
         return ProbeFacts(
@@ -52,6 +53,7 @@ def probe(wanted: Wanted, vmlinux: Btf | None, modules: Mapping[str, Btf] | None
             {one: prober.helper(one) for one in wanted.helpers},
             {one: prober.kfunc(one) for one in wanted.kfuncs},
             {one: prober.insn_feature(one) for one in sorted(wanted.insn_features)},
+            kinds={one: prober.permitted(one) for one in wanted.kinds},
         )
 
 

@@ -16,7 +16,8 @@ from holdfast.btf.types import Kind, Struct
 from holdfast.insn.features import InsnFeature
 from holdfast.kernels.probe.contexts import Context, Target, contexts
 from holdfast.kernels.probe.judge import Shape, Trial, judge, shape
-from holdfast.kernels.probed import HelperUse, KfuncUse
+from holdfast.kernels.probed import HelperUse, KfuncUse, KindUse
+from holdfast.rules.program_types import rule
 from holdfast.terms import AttachType, ProgramType
 
 __all__ = ["INSN_TRIALS", "Prober"]
@@ -133,6 +134,22 @@ class Prober:
         if not nobody.loaded and trial.errno == nobody.errno and trial.errno != errno.EPERM:
             return False
         return None
+
+    def permitted(self, use: KindUse) -> bool | None:
+        """Whether policy lets this process load programs of that kind; no is a denial, whatever the program.
+
+        A denial is an EPERM without a word of the verifier although the process holds the type's
+        capabilities and the same kernel takes a socket filter from it. Whether the type exists is
+        :meth:`program_type`'s matter.
+        """
+        lacking = sys.missing(frozenset(rule(use.program_type).capabilities))
+        found = contexts(use.program_type, use.attach_type, use.sleepable)
+        if lacking or not found or not self._loads(Context(ProgramType.SOCKET_FILTER)):
+            return None
+        trials = [self._load(context, _RETURN_0) for context in found]
+        if any(trial.loaded or trial.log for trial in trials):
+            return True
+        return False if all(trial.errno == errno.EPERM for trial in trials) else None
 
     def _call(self, uses: Iterable[Context], judged: Callable[[Context], bool | None]) -> bool | None:
         """The answer over several contexts: yes from any, no only when all of them say so."""

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a program reads from its context, held against the prototype of its target in this kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from holdfast.btf import Btf
+from holdfast.btf.skip import skip_mods_and_typedefs
+from holdfast.btf.types import Func, FuncProto, Kind, Ptr, Struct
+from holdfast.elf.spec import ProgramSpec
+from holdfast.needs.model import TargetKind
+from holdfast.needs.targets import attach_target
+from holdfast.predict.context import Loaded
+from holdfast.predict.relocated import Relocated
+from holdfast.predict.struct_ops import kernel_struct
+from holdfast.predict.targets import target_function
+from holdfast.rules import arguments
+from holdfast.rules.ask import Allowed, Ruling
+from holdfast.terms import ProgramType
+
+__all__ = ["refused_loads"]
+
+
+def refused_loads(
+    loaded: Loaded, program: ProgramSpec, relocated: Relocated
+) -> Iterator[tuple[Ruling, list[int]]]:
+    """Rulings that are no plain yes, each with the slots of the live loads that it is about."""
+    prototype = _prototype(loaded, program)
+    if prototype is None and not _moves_context(relocated):
+        return
+    found: dict[Ruling, list[int]] = {}
+    for slot, load in relocated.reached.context_loads.items():
+        ruling = arguments.load_shape(program.type, load.moved, loaded.kernel.ask)
+        if ruling.allowed is Allowed.YES and prototype is not None:
+            btf, proto = prototype
+            is_tracepoint = _is_tracepoint(program)
+            at = load.moved + load.offset
+            ruling = arguments.readable(btf, proto, at, program.attach_type, tracepoint=is_tracepoint)
+        if ruling.allowed is not Allowed.YES:
+            found.setdefault(ruling, []).append(slot)
+    yield from found.items()
+
+
+def _moves_context(relocated: Relocated) -> bool:
+    """Whether a number is added to r1, or to a register that r1 was moved to: else no pointer is moved."""
+    holders = {1}
+    holders.update(i.dst for i in relocated.insns if i.code == 0xBF and i.src == 1 and i.off == 0)
+    return any(i.code == 0x07 and i.dst in holders and i.imm for i in relocated.insns)
+
+
+def _is_tracepoint(program: ProgramSpec) -> bool:
+    need = attach_target(program)
+    return need is not None and need.target_kind is TargetKind.TRACEPOINT_BTF
+
+
+def _prototype(loaded: Loaded, program: ProgramSpec) -> tuple[Btf, FuncProto] | None:
+    """The prototype whose arguments the context holds; None where nothing tells."""
+    if program.type is ProgramType.STRUCT_OPS:
+        return _member(loaded, program)
+    name = target_function(program)
+    if name is None or program.type is ProgramType.EXT:
+        return None
+    if _is_tracepoint(program):
+        place = loaded.facts.find(f"btf_trace_{name}", Kind.TYPEDEF)
+    else:
+        place = loaded.facts.find(name, Kind.FUNC)
+    return None if place is None else _proto(place.btf, place.type_id)
+
+
+def _member(loaded: Loaded, program: ProgramSpec) -> tuple[Btf, FuncProto] | None:
+    """Of the member that a struct_ops program fills, where all its maps agree on one."""
+    found: tuple[Btf, FuncProto] | None = None
+    for spec in loaded.spec.maps:
+        ops = spec.struct_ops
+        if ops is None:
+            continue
+        place = kernel_struct(loaded, ops.type_name)
+        kernel_type = place[0].type(place[1]) if place else None
+        if place is None or not isinstance(kernel_type, Struct):
+            continue
+        for member in kernel_type.members:
+            if ops.programs.get(member.name) == program.name:
+                proto = _proto(place[0], member.type_id)
+                if found is not None and proto != found:
+                    return None
+                found = proto
+    return found
+
+
+def _proto(btf: Btf, type_id: int) -> tuple[Btf, FuncProto] | None:
+    """Below a function, a typedef or a pointer."""
+    _, kind = skip_mods_and_typedefs(btf, type_id)
+    if isinstance(kind, Ptr | Func):
+        _, kind = skip_mods_and_typedefs(btf, kind.type_id)
+    return (btf, kind) if isinstance(kind, FuncProto) else None
