@@ -74,8 +74,8 @@ class Wanted:
 class ProbeFacts:
     """Answers of the running kernel. A missing key was not asked; None was asked and stayed undecided.
 
-    ``obstacle`` says why nothing could be asked at all (no CAP_BPF), else it is "". ``kinds`` says which kinds
-    of programs this machine lets this process load: no where lockdown or a security module denies them.
+    ``obstacle`` says why nothing could be asked at all (no CAP_BPF), else it is "". ``kinds`` says which
+    kinds of programs this machine lets this process load: no where lockdown or a security module denies them.
     """
 
     program_types: Mapping[ProgramType, bool | None] = field(default_factory=dict)
