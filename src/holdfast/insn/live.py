@@ -23,8 +23,9 @@ Known differences to keep in mind:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from holdfast.insn.flow import GOTOX, Graph, JumpTables
 from holdfast.insn.instruction import (
@@ -41,6 +42,7 @@ from holdfast.insn.instruction import (
 from holdfast.insn.values import (
     MASK32,
     MASK64,
+    Context,
     Frame,
     MapAddress,
     Token,
@@ -52,7 +54,7 @@ from holdfast.insn.values import (
     truncate,
 )
 
-__all__ = ["Immediate", "MapAddress", "Token", "live_slots"]
+__all__ = ["ContextLoad", "Immediate", "MapAddress", "Reached", "Token", "explore", "live_slots"]
 
 Immediate: TypeAlias = int | Token | MapAddress
 """What a slot's immediate will be when the kernel sees it."""
@@ -64,6 +66,24 @@ _WIDEN_AFTER = 24
 _Stack: TypeAlias = dict[int, tuple[int, Value]]  # offset from r10 -> (size in bytes, value)
 _State: TypeAlias = tuple[list[Value], _Stack]
 Read: TypeAlias = Callable[[Hashable, int, int], int | None]
+
+
+class ContextLoad(NamedTuple):
+    """A load from the context: ``moved`` bytes were added to the pointer, ``offset`` stands in the
+    instruction; ``size`` in bytes.
+    """
+
+    moved: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """``slots`` that may run, and those of them that load from the context at an offset that is known."""
+
+    slots: frozenset[int]
+    context_loads: Mapping[int, ContextLoad]
 
 
 def live_slots(
@@ -93,11 +113,38 @@ def live_slots(
       verify global functions even if nothing live calls them: list them here to have that.
     - ``graph``: ``Graph(insns, jump_tables)`` made before, to save its cost.
     """
+    return explore(
+        insns,
+        known,
+        known_loads=known_loads,
+        read=read,
+        static_subprogs=static_subprogs,
+        entries=entries,
+        jump_tables=jump_tables,
+        graph=graph,
+    ).slots
+
+
+def explore(
+    insns: Sequence[Instruction],
+    known: Mapping[int, Immediate] | None = None,
+    *,
+    known_loads: Callable[[int], int | None] | None = None,
+    read: Read | None = None,
+    static_subprogs: Collection[int] = (),
+    entries: Iterable[int] = (0,),
+    jump_tables: JumpTables | None = None,
+    graph: Graph | None = None,
+) -> Reached:
+    """:func:`live_slots`, with the loads from the context; r1 points to it where the walk enters slot 0."""
     flow = graph if graph is not None else Graph(insns, jump_tables)
     walk = _Walk(flow, known or {}, known_loads, read, frozenset(static_subprogs))
     for entry in entries:
-        walk.enter(entry, _unknown_registers())
-    return walk.run()
+        registers = _unknown_registers()
+        if entry == 0:
+            registers[1] = Context(0)
+        walk.enter(entry, registers)
+    return Reached(walk.run(), walk.context_loads)
 
 
 def _unknown_registers() -> list[Value]:
@@ -126,6 +173,7 @@ class _Walk:
         self.visits: dict[int, int] = {}
         self.queue: list[int] = []
         self.queued: set[int] = set()
+        self.context_loads: dict[int, ContextLoad] = {}
         self.results: dict[int, Value] = {}  # static function -> r0 at its exits
         # static function -> slot after a call of it -> state there
         self.waiting: dict[int, dict[int, _State]] = {}
@@ -265,6 +313,11 @@ class _Walk:
                     value = Token.FRAME
             elif type(base) is MapAddress and self.read is not None:
                 value = self.read(base.map, base.offset + off, size)
+            elif type(base) is Context:
+                self.context_loads[pc] = ContextLoad(base.offset, off, size)
+                return None
+        if self.context_loads:
+            self.context_loads.pop(pc, None)  # on another path it is no pointer to the context
         if value is None or size == 8:
             return value
         return sign_extend(value, size * 8, to=64) if op & 0xE0 == 0x80 else truncate(value, size * 8)

@@ -8,6 +8,7 @@ A value is one of
 - a ``frozenset`` of 2 to :data:`MAX_CHOICES` ints: one of these constants;
 - :class:`Frame`: a pointer into the function's own stack frame;
 - :class:`MapAddress`: a pointer into the value of a map whose content the caller knows;
+- :class:`Context`: a pointer into the program's context;
 - :attr:`Token.NON_ZERO`: a pointer that the verifier knows not to be null;
 - :attr:`Token.FRAME`: perhaps a pointer somewhere into the own frame;
 - ``None``: anything else (but no pointer into the own frame).
@@ -17,11 +18,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple, TypeAlias
 
 __all__ = [
     "MAX_CHOICES",
+    "Context",
     "Frame",
     "MapAddress",
     "Token",
@@ -66,7 +69,18 @@ class MapAddress(NamedTuple):
     offset: int
 
 
-Value: TypeAlias = int | frozenset[int] | Frame | MapAddress | Token | None
+@dataclass(frozen=True, slots=True)
+class Context:
+    """``offset`` bytes into what r1 points to when the program starts.
+
+    No tuple, so that it never equals a :class:`Frame`. ``reg_not_null()`` of the verifier does not list
+    PTR_TO_CTX (trees 5.10 to 7.1), so a comparison with 0 goes both ways.
+    """
+
+    offset: int
+
+
+Value: TypeAlias = int | frozenset[int] | Frame | MapAddress | Context | Token | None
 
 
 def choose(values: frozenset[int]) -> Value:
@@ -98,7 +112,7 @@ def join(a: Value, b: Value, widen: bool = False) -> Value:
         return a
     if _may_be_frame(a) or _may_be_frame(b):
         return Token.FRAME
-    if widen:
+    if widen or type(a) is Context or type(b) is Context:
         return None
     left, right = _choices(a), _choices(b)
     if left is not None and right is not None:
@@ -175,6 +189,8 @@ def add_sub(a: Value, b: Value, *, subtract: bool) -> Value:
             return Frame(a.offset + delta)
         if type(a) is MapAddress:
             return MapAddress(a.map, a.offset + delta)
+        if type(a) is Context:
+            return Context(a.offset + delta)
     elif type(a) is int and not subtract:
         return add_sub(b, a, subtract=False)
     if _may_be_frame(a) or _may_be_frame(b):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from holdfast.btf import Btf
 from holdfast.btf.skip import skip_mods_and_typedefs
@@ -20,6 +21,9 @@ from holdfast.rules.ask import Allowed, Ruling
 from holdfast.terms import ProgramType
 
 __all__ = ["refused_loads"]
+
+_MOVE: Final = 0xBF  # BPF_ALU64 | BPF_MOV | BPF_X
+_ADD: Final = 0x07  # BPF_ALU64 | BPF_ADD | BPF_K
 
 
 def refused_loads(
@@ -45,8 +49,8 @@ def refused_loads(
 def _moves_context(relocated: Relocated) -> bool:
     """Whether a number is added to r1, or to a register that r1 was moved to: else no pointer is moved."""
     holders = {1}
-    holders.update(i.dst for i in relocated.insns if i.code == 0xBF and i.src == 1 and i.off == 0)
-    return any(i.code == 0x07 and i.dst in holders and i.imm for i in relocated.insns)
+    holders.update(i.dst for i in relocated.insns if i.opcode == _MOVE and i.src == 1 and i.off == 0)
+    return any(i.opcode == _ADD and i.dst in holders and i.imm for i in relocated.insns)
 
 
 def _is_tracepoint(program: ProgramSpec) -> bool:

@@ -12,7 +12,7 @@ from functools import cached_property
 from holdfast.elf.spec import ExternKind, ProgramSpec, ReferenceKind
 from holdfast.insn import Instruction
 from holdfast.insn.flow import Graph
-from holdfast.insn.live import live_slots
+from holdfast.insn.live import Reached, explore
 from holdfast.insn.values import MapAddress, Token
 from holdfast.needs.stream import known_references, prepared, read_frozen, static_starts
 from holdfast.predict.codes import ReasonCode
@@ -37,10 +37,15 @@ class Relocated:
     reasons: tuple[Reason, ...]
     _known: dict[int, int | Token | MapAddress] = field(repr=False)
 
-    @cached_property
+    @property
     def live(self) -> frozenset[int]:
         """Slots that may run; worked out when something that may be dead code is in question."""
-        return _live(self.loaded, self.program, self.insns, self._known)
+        return self.reached.slots
+
+    @cached_property
+    def reached(self) -> Reached:
+        """The verifier's walk as far as constants tell."""
+        return _reached(self.loaded, self.program, self.insns, self._known)
 
 
 def relocate(loaded: Loaded, program: ProgramSpec) -> Relocated:
@@ -120,19 +125,19 @@ def _address(loaded: Loaded, program: ProgramSpec, name: str) -> int | Token:
     return Token.NON_ZERO
 
 
-def _live(
+def _reached(
     loaded: Loaded,
     program: ProgramSpec,
     insns: tuple[Instruction, ...],
     known: dict[int, int | Token | MapAddress],
-) -> frozenset[int]:
+) -> Reached:
     statics = static_starts(program)
     global_starts = [p.start for p in program.parts[1:] if p.is_global]
     # Since commit 2afae08c9dcb ("bpf: Validate global subprogs lazily", v6.8) only called ones are verified;
     # the same series renamed do_check_subprogs' state to struct bpf_subprog_info.called, which BTF shows.
     lazily = loaded.kernel.ask.btf(Sign.member("bpf_subprog_info", "called"))
     entries = [0] if lazily else [0, *global_starts]
-    return live_slots(
+    return explore(
         insns,
         known,
         read=read_frozen(loaded.spec, kconfig_reader(loaded.spec, loaded.facts)),

@@ -14,6 +14,7 @@ from holdfast.elf.spec import ProgramSpec, ReferenceKind
 from holdfast.insn.instruction import CALL
 from holdfast.needs.licenses import is_gpl_compatible
 from holdfast.needs.stream import static_starts
+from holdfast.predict.arguments import refused_loads
 from holdfast.predict.codes import ReasonCode
 from holdfast.predict.context import Loaded
 from holdfast.predict.model import Reason, Stage
@@ -39,6 +40,7 @@ def walk_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> 
         for what, slots in _asked(program, relocated)
     ]
     refused = [(slots, reasons) for slots, reasons in judged if reasons]
+    refused += [(slots, [_context(ruling)]) for ruling, slots in refused_loads(loaded, program, relocated)]
     if not refused:
         return
     order = {
@@ -102,6 +104,18 @@ def _reason(
     hint: str | None = None,
 ) -> Reason:
     return Reason(code, need, message, Stage.VERIFIER_WALK, evidence, certain, None, hint)
+
+
+def _context(ruling: Ruling) -> Reason:
+    certain = ruling.allowed is Allowed.NO
+    return _reason(
+        ReasonCode.CONTEXT_REFUSED if certain else ReasonCode.CONTEXT_UNKNOWN,
+        "context",
+        f"{ruling.why} ({ruling.source})",
+        Evidence.BTF,
+        certain=certain,
+        hint="choose by the target's BTF (bpf_core_type_matches()), not by the kernel's version",
+    )
 
 
 def _kfunc(loaded: Loaded, program: ProgramSpec, name: str) -> Iterator[Reason]:

@@ -5,7 +5,7 @@ import pytest
 from tests.unit.insn.asm import EXIT, call, call_pc, if_, lddw, ldx, mov, mov_reg, st, stx
 
 from holdfast.insn import Instruction
-from holdfast.insn.live import MapAddress, Token, live_slots
+from holdfast.insn.live import ContextLoad, MapAddress, Token, explore, live_slots
 
 RANDOM = call(7)
 
@@ -236,3 +236,39 @@ def test_work_is_bounded_where_values_keep_changing() -> None:
     live = live_slots(insns, known_loads=count)
     assert live == set(range(len(insns)))
     assert visits < 11 * 100
+
+
+def test_loads_from_the_context_are_told_apart_from_others() -> None:
+    moved = Instruction(0x07, 2, 0, 0, 8)
+    insns = (
+        ldx(3, 1, 8),
+        mov_reg(2, 1),
+        moved,
+        ldx(3, 2, 16),
+        mov_reg(6, 1),
+        RANDOM,
+        ldx(3, 1, 0),  # a call takes r1
+        ldx(3, 6, 24),
+        EXIT,
+    )
+    loads = explore(insns).context_loads
+    assert loads == {0: ContextLoad(0, 8, 8), 3: ContextLoad(8, 16, 8), 7: ContextLoad(0, 24, 8)}
+
+
+def test_a_pointer_that_is_not_always_the_context_is_none() -> None:
+    insns = (mov_reg(6, 1), RANDOM, if_(0, "==", 0, 1), mov_reg(6, 0), ldx(3, 6, 24), EXIT)
+    assert explore(insns).context_loads == {}
+    two_places = (
+        mov_reg(6, 1),
+        RANDOM,
+        if_(0, "==", 0, 1),
+        Instruction(0x07, 6, 0, 0, 8),
+        ldx(3, 6, 0),
+        EXIT,
+    )
+    assert explore(two_places).context_loads == {}
+
+
+def test_the_verifier_does_not_know_that_the_context_is_not_null() -> None:
+    insns = (if_(1, "!=", 0, 1), call(1), EXIT)
+    assert 1 in live_slots(insns)

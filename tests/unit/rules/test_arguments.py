@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads of the context against the prototype of the target."""
+
+from __future__ import annotations
+
+import pytest
+from tests.btfwriter import BtfWriter
+from tests.unit.rules.era import Era
+
+from holdfast.btf import Btf
+from holdfast.btf.types import FuncProto
+from holdfast.rules import arguments
+from holdfast.rules.ask import Allowed
+from holdfast.terms import AttachType, ProgramType
+
+YES, NO, UNKNOWN = Allowed.YES, Allowed.NO, Allowed.UNKNOWN
+
+
+def prototype(*, returns_void: bool = False) -> tuple[Btf, FuncProto]:
+    """``int f(void *, struct two_words, int)`` or the same without a result."""
+    writer = BtfWriter()
+    number = writer.integer("int", 4)
+    two = writer.struct("two_words", 16)
+    pointer = writer.ptr(0)
+    proto = writer.proto(0 if returns_void else number, ("p", pointer), ("two", two), ("n", number))
+    btf = writer.btf()
+    found = btf.type(proto)
+    assert isinstance(found, FuncProto)
+    return btf, found
+
+
+@pytest.mark.parametrize(
+    ("offset", "attach_type", "tracepoint", "allowed"),
+    [
+        (0, AttachType.TRACE_FENTRY, False, YES),
+        (16, AttachType.TRACE_FENTRY, False, YES),  # the second word of the struct
+        (24, AttachType.TRACE_FENTRY, False, YES),
+        (32, AttachType.TRACE_FENTRY, False, NO),
+        (32, AttachType.TRACE_FEXIT, False, YES),  # the result
+        (40, AttachType.TRACE_FEXIT, False, NO),
+        (32, AttachType.LSM_MAC, False, YES),
+        (32, None, False, NO),  # struct_ops
+        (4, AttachType.TRACE_FENTRY, False, NO),
+        (16, AttachType.TRACE_RAW_TP, True, YES),  # a tracepoint's first parameter stays behind
+        (24, AttachType.TRACE_RAW_TP, True, NO),
+    ],
+)
+def test_no_argument_beyond_the_last(
+    offset: int, attach_type: AttachType | None, tracepoint: bool, allowed: Allowed
+) -> None:
+    btf, proto = prototype()
+    assert arguments.readable(btf, proto, offset, attach_type, tracepoint=tracepoint).allowed is allowed
+
+
+def test_a_function_without_result_has_none_to_read() -> None:
+    btf, proto = prototype(returns_void=True)
+    ruling = arguments.readable(btf, proto, 32, AttachType.TRACE_FEXIT, tracepoint=False)
+    assert ruling.allowed is NO
+    assert "result" in ruling.why
+
+
+def test_a_moved_context_pointer_is_for_new_kernels() -> None:
+    tracing, skb = ProgramType.TRACING, ProgramType.SCHED_CLS
+    assert arguments.load_shape(tracing, 0, Era(5, 10)).allowed is YES
+    assert arguments.load_shape(tracing, 8, Era(5, 10)).allowed is NO
+    assert arguments.load_shape(tracing, 8, Era(6, 18)).allowed is NO
+    assert arguments.load_shape(tracing, 8, Era(7, 0)).allowed is UNKNOWN
+    assert arguments.load_shape(tracing, 8, Era(7, 1)).allowed is YES
+    assert arguments.load_shape(skb, 8, Era(7, 1)).allowed is NO
