@@ -156,6 +156,8 @@ def application_sets(spec: MapSpec) -> tuple[str, ...]:
         MapType.STRUCT_OPS,
     )
     missing = []
+    if spec.type in (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS) and spec.inner is None:
+        missing.append("inner map")
     if spec.type is MapType.STACK_TRACE and spec.value_size == 0:
         missing.append("value_size")
     if spec.max_entries == 0 and spec.type not in own_rules and not spec.is_internal:

@@ -46,6 +46,11 @@ def _created(loaded: Loaded, spec: MapSpec, order: int) -> Iterator[Reason]:
     if answer.value is None and not _assumed(loaded, spec.type):
         message = f"whether the kernel has map type {spec.type.name} cannot be told: {answer.note}"
         yield _reason(ReasonCode.MAP_TYPE_UNKNOWN, need, message, order, False, answer.evidence)
+    if "inner map" in application_sets(spec):
+        # libbpf passes inner_map_fd 0, and bpf_map_meta_alloc() finds no map behind it
+        message = f"{spec.type.name} wants the shape of its inner maps, and the object declares none"
+        hint = "declare it (__array(values, ...)), or call bpf_map__set_inner_map_fd() before the load"
+        yield _reason(ReasonCode.MAP_INVALID, need, message, order, True, Evidence.OBJECT, hint)
     for ruling in _problems(loaded, spec):
         certain = ruling.allowed is Allowed.NO
         code = ReasonCode.MAP_INVALID if certain else ReasonCode.MAP_UNKNOWN
@@ -91,16 +96,18 @@ def _reason(
     order: int,
     certain: bool,
     evidence: Evidence = Evidence.NONE,
+    hint: str | None = None,
 ) -> Reason:
-    hint = "set bpf_map__set_autocreate(map, false) where the program can do without it" if certain else None
+    if certain and hint is None:
+        hint = "set bpf_map__set_autocreate(map, false) where the program can do without it"
     return Reason(code, need, message, Stage.MAPS, evidence, certain, None, hint, order)
 
 
 def map_hazards(loaded: Loaded) -> Iterator[Hazard]:
-    """Sizes that the object leaves to the application."""
+    """What the object leaves to the application."""
     for spec in loaded.spec.maps:
         for what in application_sets(spec):
             message = (
-                f"the object leaves {what} of {spec.name} 0: the application must set it before it loads"
+                f"the object leaves {what} of {spec.name} open: the application must set it before it loads"
             )
             yield Hazard(HazardCode.APPLICATION_MUST_SET, f"map {spec.name}", message, Evidence.OBJECT)
