@@ -74,6 +74,7 @@ class Btf:
         self._names: dict[int, str] = {}
         self._by_essential_name: dict[str, tuple[int, ...]] = {}
         self._base_named: dict[str, list[int]] | None = None
+        self._kinds: bytes | None = None
 
     @classmethod
     def from_bytes(cls, data: bytes | memoryview, *, base: Btf | None = None, origin: str = "BTF") -> Btf:
@@ -204,6 +205,13 @@ class Btf:
     def own_ids(self) -> range:
         """Ids of the types in this data, the base's excluded."""
         return range(self.start_id, len(self))
+
+    def own_of_kind(self, *kinds: Kind) -> list[int]:
+        """Those of :meth:`own_ids` that are of one of these kinds, without decoding them."""
+        if self._kinds is None:
+            at = 7 if self.byteorder == "little" else 4  # of the kind: the highest byte of the second word
+            self._kinds = bytes([self.data[offset + at] & 0x7F for offset in self.index.offsets])
+        return [type_id for type_id, kind in enumerate(self._kinds, self.start_id) if kind in kinds]
 
     def __iter__(self) -> Iterator[tuple[int, BtfType]]:
         """All own types with their ids (decodes everything)."""

@@ -69,9 +69,7 @@ def read_externs(image: ElfImage, btf: Btf | None) -> tuple[list[ExternSpec], di
 def _declared(btf: Btf) -> dict[str, int]:
     """Ids of extern variables and functions by name (``find_extern_btf_id()``)."""
     found: dict[str, int] = {}
-    for type_id in btf.own_ids():
-        if btf.kind_number(type_id) not in (Kind.VAR, Kind.FUNC):
-            continue
+    for type_id in btf.own_of_kind(Kind.VAR, Kind.FUNC):
         declared = btf.type(type_id)
         if isinstance(declared, Var | Func) and declared.linkage == VarLinkage.GLOBAL_EXTERN:
             found.setdefault(declared.name, type_id)
@@ -80,12 +78,11 @@ def _declared(btf: Btf) -> dict[str, int]:
 
 def _sections(btf: Btf) -> dict[int, str]:
     found: dict[int, str] = {}
-    for type_id in btf.own_ids():
-        if btf.kind_number(type_id) == Kind.DATASEC:
-            datasec = btf.type(type_id)
-            assert isinstance(datasec, Datasec)
-            for variable in datasec.variables:
-                found.setdefault(variable.type_id, datasec.name)
+    for type_id in btf.own_of_kind(Kind.DATASEC):
+        datasec = btf.type(type_id)
+        assert isinstance(datasec, Datasec)
+        for variable in datasec.variables:
+            found.setdefault(variable.type_id, datasec.name)
     return found
 
 

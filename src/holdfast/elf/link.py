@@ -307,10 +307,9 @@ class Linker:
 def _exception_callbacks(btf: Btf | None) -> dict[str, list[str]]:
     """By program, what the tags ``exception_callback:NAME`` of its FUNC name."""
     found: dict[str, list[str]] = {}
-    for type_id in btf.own_ids() if btf else ():
-        assert btf is not None
-        if btf.kind_number(type_id) != Kind.DECL_TAG:
-            continue
+    if btf is None:
+        return found
+    for type_id in btf.own_of_kind(Kind.DECL_TAG):
         tag = btf.type(type_id)
         if isinstance(tag, DeclTag) and tag.component == -1 and tag.name.startswith(_EXCEPTION_CALLBACK):
             tagged = btf.type(tag.type_id)

@@ -11,7 +11,7 @@ offsets resolved.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from holdfast.insn.instruction import (
     CALL,
@@ -28,6 +28,7 @@ from holdfast.insn.instruction import (
 
 __all__ = [
     "GOTOX",
+    "STRAIGHT",
     "Graph",
     "back_edges",
     "callee",
@@ -39,6 +40,8 @@ __all__ = [
 ]
 
 _JUMPS = (Opclass.JMP, Opclass.JMP32)
+STRAIGHT = (Opclass.LDX, Opclass.ST, Opclass.STX, Opclass.ALU, Opclass.ALU64)
+"""Classes after which the next slot is next: neither jumps nor LD, which has the wide instruction."""
 GOTOX = 0x0D  # BPF_JMP | BPF_JA | BPF_X: the target is in dst_reg
 
 JumpTables = Mapping[int, Iterable[int]]
@@ -157,29 +160,61 @@ def back_edges(
     done: set[int] = set()
     on_path: set[int] = set()
     roots = [entry for entry in entries if 0 <= entry < len(insns)]
+    targets = _targets(insns, roots, jump_tables)
     while roots:
         root = roots.pop()
         if root in done:
             continue
+        # Each element stands for straight code: where it begins, where it ends, what may come after it.
+        stack = [_straight(insns, root, targets, jump_tables)]
         on_path.add(root)
-        stack = [(root, iter(successors(insns, root, jump_tables)))]
         while stack:
-            slot, rest = stack[-1]
+            start, end, rest = stack[-1]
             for follow in rest:
                 if follow in on_path:
-                    found.append((slot, follow))
+                    found.append((end, follow))
                 elif follow not in done:
                     on_path.add(follow)
-                    stack.append((follow, iter(successors(insns, follow, jump_tables))))
+                    stack.append(_straight(insns, follow, targets, jump_tables))
                     break
             else:
                 stack.pop()
-                on_path.discard(slot)
-                done.add(slot)
-                entered = callee(insns, slot)
+                on_path.discard(start)
+                done.add(start)
+                entered = callee(insns, end)
                 if entered is not None:
                     roots.append(entered)
     return tuple(found)
+
+
+def _targets(
+    insns: Sequence[Instruction], entries: Iterable[int], jump_tables: JumpTables | None
+) -> frozenset[int]:
+    """Slots that something other than the instruction before them may lead to."""
+    found = {*entries}
+    for slot, insn in enumerate(insns):
+        if insn.opcode & 0x07 in STRAIGHT:
+            continue
+        if insn.opcode == GOTOX:
+            found.update(successors(insns, slot, jump_tables))
+        elif insn.opcode == LD_IMM64:
+            found.add(slot + 2)  # a damaged stream may also come to it through the second half
+        for target in jump_target(insns, slot), callee(insns, slot):
+            if target is not None:
+                found.add(target)
+    return frozenset(found)
+
+
+def _straight(
+    insns: Sequence[Instruction], start: int, targets: frozenset[int], jump_tables: JumpTables | None
+) -> tuple[int, int, Iterator[int]]:
+    """(first slot, last one, slots after that) of the code that runs from ``start`` to its next jump, wide
+    instruction or target.
+    """
+    end = start
+    while insns[end].opcode & 0x07 in STRAIGHT and end + 1 < len(insns) and end + 1 not in targets:
+        end += 1
+    return start, end, iter(successors(insns, end, jump_tables))
 
 
 class Graph:

@@ -33,14 +33,14 @@ def instruction_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocat
             Stage.VERIFIER,
             Evidence.RULE,
         )
-    # A poisoned instruction is an invalid call, no opcode of the object's own
-    insns = tuple(i for slot, i in enumerate(relocated.insns) if slot not in relocated.poisons)
+    # A poisoned instruction counts as what libbpf makes of it: the call of a helper that nobody has.
     where = first_slots(relocated.insns)
-    for feature in first_slots(insns):
+    for feature, slot in where.items():
         ruling = _ruling(loaded, program, feature)
         if ruling.allowed is not Allowed.YES:
-            yield _reason(f"instruction {feature.value}", ruling, program.source_at(where[feature]))
-    if any(i.is_helper_call and i.imm == _TAIL_CALL for i in insns) and any(i.is_subprog_call for i in insns):
+            yield _reason(f"instruction {feature.value}", ruling, program.source_at(slot))
+    calls_tail = any(insn.is_helper_call and insn.imm == _TAIL_CALL for insn in relocated.insns)
+    if calls_tail and InsnFeature.BPF2BPF in where:
         ruling = instructions.tail_calls_with_subprograms(
             loaded.kernel.ask, arch=loaded.facts.arch, jit=_jit(loaded)
         )

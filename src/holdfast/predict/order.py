@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from holdfast.insn.flow import callee, jump_target, successors
+from holdfast.insn.flow import STRAIGHT, callee, jump_target, successors
 from holdfast.insn.instruction import Instruction
 
 __all__ = ["visit_order"]
@@ -29,16 +29,19 @@ def visit_order(
         work = [start]
         while work:
             slot = work.pop()
-            if slot in seen or slot not in alive:
-                continue
-            seen.add(slot)
-            order.append(slot)
-            target = jump_target(insns, slot)
-            following = [n for n in successors(insns, slot) if n not in seen]
-            # the last one pushed is visited first
-            following.sort(key=lambda n: n != target)
-            work += following
-            called = callee(insns, slot)
-            if called is not None and called in statics:
-                work.append(called)
+            while slot not in seen and slot in alive:
+                seen.add(slot)
+                order.append(slot)
+                if insns[slot].opcode & 0x07 in STRAIGHT:
+                    slot += 1
+                    continue
+                target = jump_target(insns, slot)
+                following = [n for n in successors(insns, slot) if n not in seen]
+                # the last one pushed is visited first
+                following.sort(key=lambda n: n != target)
+                work += following
+                called = callee(insns, slot)
+                if called is not None and called in statics:
+                    work.append(called)
+                break
     return order
