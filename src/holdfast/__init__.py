@@ -20,11 +20,13 @@ Names are imported when they are first used, so ``import holdfast`` costs next t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from holdfast._version import __version__
 
+# Type checkers take any name like this for true; typing itself costs more than all that is imported here.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from holdfast.bundle.bundle import Bundle
     from holdfast.bundle.plan import Plan, plan
     from holdfast.elf import ObjectSpec, open_object

@@ -104,12 +104,14 @@ def _release(text: str | None) -> tuple[int, int]:
 
 
 def _open(paths: tuple[str, ...]) -> tuple[list[ObjectSpec], list[Bundle]]:
-    from holdfast.bundle.bundle import Bundle
     from holdfast.elf import open_object
 
-    objects, bundles = [], []
+    objects: list[ObjectSpec] = []
+    bundles: list[Bundle] = []
     for path in paths:
         if Path(path).is_dir() or Path(path).name == "holdfast.toml":
+            from holdfast.bundle.bundle import Bundle  # brings tomllib, which an object has no use for
+
             bundles.append(Bundle.open(path if Path(path).is_dir() else Path(path).parent))
         else:
             objects.append(open_object(path))
@@ -151,15 +153,22 @@ def _plan(bundle: Bundle, kernel: KernelFacts, predictor: object) -> Plan:
 def _document(
     facts: list[KernelFacts], verdicts: list[ProgramVerdict], plans: list[Plan]
 ) -> dict[str, object]:
-    from holdfast.bundle.rows import bundle_row
     from holdfast.report.rows import SCHEMA_VERSION, verdict_row
 
     return {
         "schema_version": SCHEMA_VERSION,
         "kernels": [{"id": kernel.id, "release": kernel.release} for kernel in facts],
         "results": [verdict_row(verdict) for verdict in verdicts],
-        "bundles": [bundle_row(plan) for plan in plans],
+        "bundles": _bundle_rows(plans),
     }
+
+
+def _bundle_rows(plans: list[Plan]) -> list[dict[str, object]]:
+    if not plans:
+        return []
+    from holdfast.bundle.rows import bundle_row
+
+    return [bundle_row(plan) for plan in plans]
 
 
 def _print(
