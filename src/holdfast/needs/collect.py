@@ -209,7 +209,7 @@ def _extern(
 ) -> Need:
     assert spec.btf is not None  # an object without BTF has no externs
     source = program.source_at(slots[0]) if slots else None
-    found = conditions.of(slots)
+    found = conditions.of(slots, besides=extern.name)
     if extern.kind is ExternKind.KCONFIG:
         return KconfigNeed(
             name=extern.name,
@@ -225,7 +225,7 @@ def _extern(
         return KfuncNeed(
             name=essential_name(extern.name),
             slots=tuple(calls or slots),
-            source=source,
+            source=program.source_at((calls or slots)[0]) if slots else None,
             conditions=conditions.of(calls or slots, besides=extern.name),
             extern=extern,
             spelled=extern.name,

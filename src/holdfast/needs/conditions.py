@@ -8,12 +8,13 @@ for each guard of a program the live code is worked out twice, with the need and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 from holdfast.btf.ext import CoreRelo, CoreReloKind
 from holdfast.btf.index import essential_name
-from holdfast.elf.spec import ExternKind, ObjectSpec, ProgramSpec, ReferenceKind
+from holdfast.btf.types import Int
+from holdfast.elf.spec import ExternKind, ExternSpec, ObjectSpec, ProgramSpec, ReferenceKind
 from holdfast.insn.flow import Graph
 from holdfast.insn.live import live_slots
 from holdfast.insn.values import MapAddress, Token
@@ -31,6 +32,7 @@ _GUARDING = {
     CoreReloKind.TYPE_MATCHES,
     CoreReloKind.ENUMVAL_EXISTS,
 }
+_BOOL = 4  # BTF_INT_BOOL
 
 
 class Conditions:
@@ -87,13 +89,44 @@ class Conditions:
                 found.append((name, f"{name} exists", frozenset(without)))
             if inside:
                 found.append((name, f"not {name} exists", frozenset(inside)))
+        for extern in self._weak_kconfig():
+            without = everything - self._live(graph, known, _only(extern, 0))
+            # of a number or a tristate nothing is known but that it is not 0
+            inside = everything - self._live(
+                graph, known, _only(extern, 1 if self._is_bool(extern) else None)
+            )
+            if without:
+                found.append((extern.name, f"{extern.name} is set", frozenset(without)))
+            if inside:
+                found.append((extern.name, f"not {extern.name} is set", frozenset(inside)))
         return found
 
-    def _live(self, graph: Graph, known: Mapping[int, int | Token | MapAddress]) -> frozenset[int]:
+    def _weak_kconfig(self) -> list[ExternSpec]:
+        """Those that the program reads and that libbpf makes 0 where the config has none
+        (``bpf_object__resolve_externs()``); the ``LINUX_`` ones are libbpf's own and always there.
+        """
+        used = {r.name for r in self.program.references if r.kind is ReferenceKind.EXTERN}
+        return [
+            e
+            for e in self.spec.externs
+            if e.kind is ExternKind.KCONFIG and e.weak and e.name in used and not e.name.startswith("LINUX_")
+        ]
+
+    def _is_bool(self, extern: ExternSpec) -> bool:
+        assert self.spec.btf is not None
+        shape = self.spec.btf.type(extern.type_id)
+        return isinstance(shape, Int) and bool(shape.encoding & _BOOL)
+
+    def _live(
+        self,
+        graph: Graph,
+        known: Mapping[int, int | Token | MapAddress],
+        kconfig: Callable[[int, int], int | None] | None = None,
+    ) -> frozenset[int]:
         return live_slots(
             self.insns,
             known,
-            read=read_frozen(self.spec),
+            read=read_frozen(self.spec, kconfig),
             static_subprogs=static_starts(self.program),
             graph=graph,
         )
@@ -109,6 +142,12 @@ class Conditions:
             if relo.kind in _GUARDING:
                 switches.setdefault(self.relo_name(relo), ([], 1))[0].append(slot)
         return [(name, slots, here) for name, (slots, here) in switches.items()]
+
+
+def _only(extern: ExternSpec, value: int | None) -> Callable[[int, int], int | None]:
+    """A reader of ``.kconfig`` that knows this one value."""
+    place = (extern.offset, extern.size)
+    return lambda offset, size: value if (offset, size) == place else None
 
 
 def plain_name(extern: str) -> str:
