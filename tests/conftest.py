@@ -14,6 +14,7 @@ import pytest
 from tests import corpus as corpus_objects
 from tests import leftovers
 
+SEARCH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"  # an ordinary user of Debian has no sbin in the path
 CAP_BPF = 39
 CAP_SYS_ADMIN = 21
 
@@ -53,7 +54,7 @@ def need_tool() -> Callable[[str], str]:
     def find(name: str) -> str:
         # Ubuntu's bpftool is a wrapper that refuses every kernel but its own; the real ones do not.
         places = sorted(Path("/usr/lib").glob(f"linux-tools*/**/{name}"), reverse=True)
-        path = next((str(place) for place in places), None) or shutil.which(name)
+        path = next((str(place) for place in places), None) or shutil.which(name, path=SEARCH)
         if path is None:
             lacks(f"{name} is not installed")
         return path
