@@ -203,16 +203,22 @@ def _read_config(path: Path) -> dict[str, str]:
 
 def _kallsyms() -> Kallsyms:
     read: list[bytes] = []
+    known: dict[str, list[int]] = {}  # from the text that was read once: a look-up goes through megabytes
 
     def addresses(name: str) -> list[int] | None:
         if not read:
             read.append(_bytes(_PROC / "kallsyms"))
         if not read[0]:
             return None
-        wanted = re.escape(name.encode())
-        # "address type name [\tmodule]"; Clang's LTO adds .llvm.<hash> to local data (libbpf 1.0 skips it)
-        line = rb"^([0-9a-f]+) (?:\S " + wanted + rb"|d " + wanted + rb"\.llvm\.\S*)(?:\t|$)"
-        return [int(found, 16) for found in _near(read[0], name.encode(), re.compile(line, re.MULTILINE))]
+        if name not in known:
+            wanted = re.escape(name.encode())
+            # "address type name [\tmodule]"; Clang's LTO adds .llvm.<hash> to local data (libbpf 1.0
+            # skips it)
+            line = re.compile(
+                rb"^([0-9a-f]+) (?:\S " + wanted + rb"|d " + wanted + rb"\.llvm\.\S*)(?:\t|$)", re.MULTILINE
+            )
+            known[name] = [int(found, 16) for found in _near(read[0], name.encode(), line)]
+        return list(known[name])
 
     return addresses
 
