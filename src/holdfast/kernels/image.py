@@ -22,6 +22,7 @@ from holdfast.errors import BtfError, KernelFileError
 from holdfast.kernels import kconfig
 from holdfast.kernels.cache import Cache, digest
 from holdfast.kernels.facts import KernelFacts
+from holdfast.kernels.kallsyms import ImageSymbols
 
 __all__ = ["from_path"]
 
@@ -160,6 +161,7 @@ def _read_vmlinux(elf: _Elf, path: str, cache: Cache) -> KernelFacts:
         source="file",
         vmlinux=btf,
         config=kconfig.embedded(text) if text else None,
+        kallsyms=ImageSymbols(text[:]) if text else None,
     )
 
 
