@@ -62,6 +62,8 @@ def _function(
     ask, arch = loaded.kernel.ask, loaded.facts.arch or None
     yield fentry.prototype_accepted(place.btf, place.type_id, ask, arch=arch)
     yield fentry.attachable(need.target, attach_type, ask, arch=arch)
+    if loaded.facts.symbol(need.target).value is False:
+        yield fentry.without_address(need.target)
     if attach_type is AttachType.MODIFY_RETURN:
         yield fentry.may_modify_return(need.target, arch=arch)
     if program.sleepable:

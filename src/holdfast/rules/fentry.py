@@ -17,7 +17,7 @@ from holdfast.rules.ask import Allowed, Ask, Ruling
 from holdfast.rules.eras import since
 from holdfast.terms import AttachType
 
-__all__ = ["attachable", "may_modify_return", "may_sleep", "prototype_accepted"]
+__all__ = ["attachable", "may_modify_return", "may_sleep", "prototype_accepted", "without_address"]
 
 _DENY: Final = "btf_id_deny in kernel/bpf/verifier.c"
 _AT_EXIT: Final = frozenset({AttachType.TRACE_FEXIT, AttachType.TRACE_FSESSION, AttachType.MODIFY_RETURN})
@@ -54,6 +54,19 @@ def attachable(function: str, attach_type: AttachType, ask: Ask, *, arch: str | 
             allowed = Allowed.NO if since(ask, (5, 11)) is False else Allowed.UNKNOWN
             return Ruling(allowed, "arm64 has no BPF trampolines yet", "arch/arm64/net/bpf_jit_comp.c")
     return Ruling(Allowed.YES, "", _DENY)
+
+
+def without_address(function: str) -> Ruling:
+    """The ruling for a function whose name is in BTF and not among the kernel's symbols.
+
+    pahole 1.25 and newer keeps ``foo`` for a function that the compiler turned into ``foo.isra.0`` or
+    ``foo.constprop.0`` when its parameters stayed the same; the verifier then finds no address (-ENOENT).
+    """
+    return Ruling(
+        Allowed.NO,
+        f"the compiler left no symbol {function}, only an optimized copy of it",
+        "bpf_check_attach_target in kernel/bpf/verifier.c",
+    )
 
 
 def prototype_accepted(btf: Btf, type_id: int, ask: Ask, *, arch: str | None = None) -> Ruling:
