@@ -36,8 +36,9 @@ class Kernel:
         capabilities = None
         if host is not None:
             capabilities = host.capabilities if host.initial_user_namespace else frozenset[str]()
+        facts = self.facts
         return BtfAsk(
-            self.facts.vmlinux, self.facts.config, capabilities, lockdown, release_pair(self.facts.release)
+            facts.vmlinux, facts.config, capabilities, lockdown, release_pair(facts.release), facts.arch
         )
 
     @cached_property

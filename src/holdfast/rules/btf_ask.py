@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from holdfast.btf.reader import Btf
 from holdfast.btf.types import Composite, Enum, Kind
 from holdfast.rules.ask import Sign, SignKind
+from holdfast.rules.options import OPTIONS_OF_ARCH, SIGNS_OF_OPTION
 
 __all__ = ["FORBIDDEN_BY_LOCKDOWN", "BtfAsk"]
 
@@ -26,6 +27,7 @@ class BtfAsk:
     """Answers from vmlinux BTF, options and the loader's capabilities; whatever is None cannot be told.
 
     ``options`` maps ``CONFIG_X`` to its value as in a kernel's config; an option that it lacks is off.
+    ``arch`` is as in ``uname -m``.
     ``capabilities`` are those of the loading process (``CAP_BPF``), ``lockdown`` the reasons that are
     forbidden (BPF_READ_KERNEL).
     """
@@ -35,6 +37,7 @@ class BtfAsk:
     capabilities: frozenset[str] | None = None
     lockdown: frozenset[str] | None = None
     version: tuple[int, int] | None = None
+    arch: str = ""
     _seen: dict[Sign, bool] = field(default_factory=dict, repr=False)
     _enums: dict[str, frozenset[str]] = field(default_factory=dict, repr=False)
 
@@ -68,8 +71,12 @@ class BtfAsk:
         return self._enums[enum]
 
     def config(self, option: str) -> bool | None:
-        """Whether the option is y or m; None without a config."""
-        return None if self.options is None else self.options.get(f"CONFIG_{option}") in ("y", "m")
+        """Whether the option is y or m; without a config what BTF and the architecture give away."""
+        if self.options is not None:
+            return self.options.get(f"CONFIG_{option}") in ("y", "m")
+        if option in OPTIONS_OF_ARCH.get(self.arch, ()):
+            return True
+        return any(self.btf(sign) for sign in SIGNS_OF_OPTION.get(option, ())) or None
 
     def capability(self, name: str) -> bool | None:
         """Whether the loader holds it; the kernel lets CAP_SYS_ADMIN stand in for the three that were split
