@@ -37,7 +37,7 @@ def place_reasons(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
         yield Reason(
             ReasonCode.TARGET_REFUSED if certain else ReasonCode.TARGET_UNKNOWN,
             need.name,
-            f"{ruling.why} ({ruling.source})",
+            ruling.told,
             Stage.VERIFIER,
             Evidence.RULE,
             certain,
@@ -64,7 +64,7 @@ def _function(
     yield fentry.attachable(need.target, attach_type, ask, arch=arch)
     if loaded.facts.symbol(need.target).value is False:
         yield fentry.without_address(need.target)
-    if attach_type is AttachType.MODIFY_RETURN:
-        yield fentry.may_modify_return(need.target, arch=arch)
     if program.sleepable:
-        yield fentry.may_sleep(need.target, ask, arch=arch)
+        yield fentry.may_sleep(need.target, ask, attach_type=attach_type, arch=arch)
+    elif attach_type is AttachType.MODIFY_RETURN:  # bpf_check_attach_target asks a sleepable one no more
+        yield fentry.may_modify_return(need.target, ask, arch=arch)

@@ -13,7 +13,7 @@ from typing import Final
 from holdfast.btf.reader import Btf
 from holdfast.btf.types import Enum, Func, FuncProto, Int, Modifier, Ptr, Struct, Union
 from holdfast.rules import sets
-from holdfast.rules.ask import Allowed, Ask, Ruling
+from holdfast.rules.ask import Allowed, Ask, Ruling, Sign
 from holdfast.rules.eras import since
 from holdfast.terms import AttachType
 
@@ -21,6 +21,23 @@ __all__ = ["attachable", "may_modify_return", "may_sleep", "prototype_accepted",
 
 _DENY: Final = "btf_id_deny in kernel/bpf/verifier.c"
 _AT_EXIT: Final = frozenset({AttachType.TRACE_FEXIT, AttachType.TRACE_FSESSION, AttachType.MODIFY_RETURN})
+_INJECTION: Final = Sign.func("within_error_injection_list")
+# register_btf_fmodret_id_set(), commit 5b481acab4ce (v6.3): net/bpf/test_run.c, drivers/hid/bpf up to v6.10,
+# net/mptcp/bpf.c. Before it the test functions were in the error injection list.
+_FMOD_RET: Final = frozenset(
+    {
+        "bpf_fentry_test1",
+        "bpf_modify_return_test",
+        "bpf_modify_return_test2",
+        "bpf_modify_return_test_tp",
+        "__hid_bpf_tail_call",
+        "hid_bpf_device_event",
+        "hid_bpf_rdesc_fixup",
+        "update_socket_protocol",
+    }
+)
+_FMOD_RET_SLEEPABLE: Final = frozenset({"bpf_fentry_test1", "hid_bpf_rdesc_fixup"})
+_FMOD_RET_SOURCE: Final = "register_btf_fmodret_id_set in kernel/bpf/btf.c"
 _MAX_ARGUMENTS: Final = 12  # MAX_BPF_FUNC_ARGS
 # has_arch_syscall_prefix
 _SYSCALLS: Final = {
@@ -142,32 +159,64 @@ def _skip(btf: Btf, type_id: int) -> int:
     return type_id
 
 
-def may_sleep(function: str, ask: Ask, *, arch: str | None = None) -> Ruling:
+def may_sleep(
+    function: str, ask: Ask, *, attach_type: AttachType | None = None, arch: str | None = None
+) -> Ruling:
     """Whether a sleepable fentry, fexit or fmod_ret program may attach to the function.
 
     With CONFIG_FUNCTION_ERROR_INJECTION that takes a function in the error injection list, which BTF does not
-    show; without it, a system call's entry. kfuncs in an fmod_ret set with KF_SLEEPABLE may too.
+    show. Without it no function can be in that list; the 7.1 tree then takes a system call's entry, that of
+    6.18 none. Functions in an fmod_ret set with KF_SLEEPABLE may too.
     """
     source = "check_attach_sleepable in kernel/bpf/verifier.c"
+    if attach_type is AttachType.MODIFY_RETURN and function in _FMOD_RET_SLEEPABLE and since(ask, (6, 3)):
+        return Ruling(Allowed.YES, "", _FMOD_RET_SOURCE)
+    injectable = _injectable(function, ask, arch)
+    if injectable is False:
+        return Ruling(Allowed.NO, f"{function} is not sleepable", source)
     bad = sets.member_of("btf_non_sleepable_error_inject", function, ask)
     if bad.allowed is Allowed.YES:
         return Ruling(Allowed.NO, f"{function} is not sleepable", source)
-    if _is_syscall(function, arch):
-        # System calls are in the error injection list, too (SYSCALL_DEFINE with ALLOW_ERROR_INJECTION).
+    if injectable:
         return Ruling(Allowed.YES, "", source)
     why = f"{function} takes sleepable programs only if open to error injection, which BTF does not show"
     return Ruling(Allowed.UNKNOWN, why, source)
 
 
-def may_modify_return(function: str, *, arch: str | None = None) -> Ruling:
-    """Whether fmod_ret may attach: LSM hooks' ``security_*``, system calls, and what is open to error
-    injection.
+def may_modify_return(function: str, ask: Ask, *, arch: str | None = None) -> Ruling:
+    """Whether an fmod_ret program that may not sleep can attach: ``security_*``, functions in an fmod_ret
+    set, and what is open to error injection, or in its stead (7.1) system calls.
     """
     source = "check_attach_modify_return in kernel/bpf/verifier.c"
-    if function.startswith("security_") or _is_syscall(function, arch):
+    if function.startswith("security_"):
+        return Ruling(Allowed.YES, "", source)
+    if function in _FMOD_RET and since(ask, (6, 3)):
+        return Ruling(Allowed.YES, "", _FMOD_RET_SOURCE)
+    injectable = _injectable(function, ask, arch)
+    if injectable is False:
+        return Ruling(Allowed.NO, f"{function} is not modifiable", source)
+    if injectable:
         return Ruling(Allowed.YES, "", source)
     why = f"{function} is modifiable only where it is open to error injection, which BTF does not show"
     return Ruling(Allowed.UNKNOWN, why, source)
+
+
+def _injectable(function: str, ask: Ask, arch: str | None) -> bool | None:
+    """within_error_injection_list(), or what the 7.1 tree puts in its place without that list.
+
+    SYSCALL_DEFINE opens system calls to error injection (include/linux/syscalls.h).
+    """
+    enabled = ask.config("FUNCTION_ERROR_INJECTION")
+    if enabled is None and ask.btf(_INJECTION):
+        enabled = True  # absence is no proof: pahole leaves functions out
+    is_syscall = _is_syscall(function, arch)
+    if enabled is None:
+        return True if is_syscall and since(ask, (7, 1)) else None
+    if enabled:
+        return True if is_syscall else None
+    if not is_syscall or since(ask, (6, 19)) is False:
+        return False
+    return True if since(ask, (7, 1)) else None
 
 
 def _is_syscall(function: str, arch: str | None) -> bool:

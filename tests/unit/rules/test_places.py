@@ -95,11 +95,31 @@ def test_functions_that_may_not_be_traced() -> None:
 
 
 def test_where_fmod_ret_and_sleep_are_known_to_be_fine() -> None:
-    assert fentry.may_modify_return("security_file_open").allowed is YES
-    assert fentry.may_modify_return("vfs_read").allowed is UNKNOWN
+    assert fentry.may_modify_return("security_file_open", Era(6, 12)).allowed is YES
+    assert fentry.may_modify_return("vfs_read", Era(6, 12)).allowed is UNKNOWN
     assert fentry.may_sleep("__x64_sys_getpgid", Era(6, 12), arch="x86_64").allowed is YES
     assert fentry.may_sleep("should_failslab", Era(6, 12)).allowed is NO
     assert fentry.may_sleep("vfs_read", Era(6, 12)).allowed is UNKNOWN
+
+
+def test_without_error_injection_only_new_kernels_open_system_calls() -> None:
+    off = {"FUNCTION_ERROR_INJECTION": False}
+    call = "__x64_sys_getpgid"
+    for release, allowed in (((6, 18), NO), ((7, 0), UNKNOWN), ((7, 1), YES)):
+        ask = Era(*release, options=off)
+        assert fentry.may_sleep(call, ask, arch="x86_64").allowed is allowed
+        assert fentry.may_modify_return(call, ask, arch="x86_64").allowed is allowed
+        assert fentry.may_sleep("vfs_read", ask).allowed is NO
+        assert fentry.may_modify_return("security_file_open", ask).allowed is YES
+
+
+def test_functions_in_an_fmod_ret_set_need_no_error_injection() -> None:
+    ask = Era(6, 12, options={"FUNCTION_ERROR_INJECTION": False})
+    assert fentry.may_modify_return("bpf_modify_return_test", ask).allowed is YES
+    modify = AttachType.MODIFY_RETURN
+    assert fentry.may_sleep("bpf_fentry_test1", ask, attach_type=modify).allowed is YES
+    assert fentry.may_sleep("bpf_fentry_test1", ask, attach_type=AttachType.TRACE_FENTRY).allowed is NO
+    assert fentry.may_sleep("bpf_modify_return_test", ask, attach_type=modify).allowed is NO
 
 
 def test_iterators() -> None:
