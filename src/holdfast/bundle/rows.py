@@ -41,5 +41,6 @@ def reason_row(reason: PlanReason) -> dict[str, object]:
         "message": reason.message,
         "source": reason.source,
         "evidence": reason.evidence,
+        "certain": reason.certain,
         "hint": reason.hint,
     }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,8 +81,7 @@ def command(
         print_json(_document(facts, verdicts, plans))
     else:
         _print(facts, verdicts, plans, verbose)
-    worst = [v.verdict for v in verdicts] + [plan.verdict for plan in plans if plan.fallback is None]
-    return status_of(worst)
+    return status_of([v.verdict for v in verdicts] + [plan.verdict for plan in plans])
 
 
 def _release(text: str | None) -> tuple[int, int]:
@@ -200,7 +200,8 @@ def _print_plan(plan: Plan) -> None:
     for rank, row in enumerate(plan.steps, 1):
         click.echo(f"  {rank}. {row.verdict.value:<7} {row.variant.name}")
         for reason in row.reasons[:2]:
-            click.echo(f"       {reason.line}")
+            for line in textwrap.wrap(reason.line, 100, initial_indent=" " * 7, subsequent_indent=" " * 9):
+                click.echo(line)
 
 
 def _sentence(plan: Plan) -> str:

@@ -64,7 +64,8 @@ def from_path(path: str | Path, *, cache: Cache | None = None) -> KernelFacts:
     where = str(path)
     try:
         with Path(path).open("rb") as file:
-            image = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+            # private: files under /sys/kernel/btf cannot be mapped shared
+            image = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
             return _read(image, where, cache or Cache(None))
     except IsADirectoryError:
         problem, hint = "it is a folder", "name the kernel's file: a vmlinux or raw BTF"

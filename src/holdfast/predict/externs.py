@@ -50,6 +50,8 @@ def _refused(loaded: Loaded, extern: ExternSpec, found: KsymResolution, order: i
     else:
         code = ReasonCode.KFUNC_MISSING if is_kfunc else ReasonCode.KSYM_MISSING
         message = f"{extern.name} is not in the BTF of the kernel or its loaded modules"
+        if extern.kind is ExternKind.KSYM_UNTYPED:
+            message = f"libbpf finds no single symbol for it in /proc/kallsyms: {found.reason}"
         hint = "declare it __weak and guard each call by bpf_ksym_exists(), or load the module that has it"
     word = "kfunc" if is_kfunc else "ksym"
     evidence = Evidence.SYSTEM if extern.kind is ExternKind.KSYM_UNTYPED else Evidence.BTF

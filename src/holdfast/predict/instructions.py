@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from holdfast.elf.spec import ProgramSpec
-from holdfast.insn.features import InsnFeature, first_slots
+from holdfast.insn.features import FEATURES, InsnFeature, first_slots
 from holdfast.predict.codes import ReasonCode
 from holdfast.predict.context import Loaded
 from holdfast.predict.model import Reason, Stage
@@ -38,7 +38,8 @@ def instruction_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocat
     for feature, slot in where.items():
         ruling = _ruling(loaded, program, feature)
         if ruling.allowed is not Allowed.YES:
-            yield _reason(f"instruction {feature.value}", ruling, program.source_at(slot))
+            source = program.source_at(slot)
+            yield _reason(f"instruction {feature.value}", ruling, source, FEATURES[feature].isa)
     calls_tail = any(insn.is_helper_call and insn.imm == _TAIL_CALL for insn in relocated.insns)
     if calls_tail and InsnFeature.BPF2BPF in where:
         ruling = instructions.tail_calls_with_subprograms(
@@ -65,9 +66,9 @@ def _jit(loaded: Loaded) -> bool | None:
     return None if host is None or host.bpf_jit_enable is None else host.bpf_jit_enable > 0
 
 
-def _reason(need: str, ruling: Ruling, source: str | None) -> Reason:
+def _reason(need: str, ruling: Ruling, source: str | None, isa: int = 1) -> Reason:
     certain = ruling.allowed is Allowed.NO
     code = ReasonCode.INSTRUCTION_MISSING if certain else ReasonCode.INSTRUCTION_UNKNOWN
-    hint = "compile a variant with a lower -mcpu" if certain else None
-    message = f"{ruling.why} ({ruling.source})"
+    hint = "compile a variant with a lower -mcpu" if certain and isa > 1 else None
+    message = ruling.told
     return Reason(code, need, message, Stage.VERIFIER, Evidence.RULE, certain, source, hint)

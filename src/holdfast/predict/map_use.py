@@ -91,7 +91,7 @@ def _reason(spec: MapSpec, ruling: Ruling, stage: Stage, order: int) -> Iterator
     yield Reason(
         ReasonCode.MAP_INVALID if certain else ReasonCode.MAP_UNKNOWN,
         f"map {spec.name}",
-        f"{ruling.why} ({ruling.source})",
+        ruling.told,
         stage,
         Evidence.RULE,
         certain,

@@ -54,7 +54,7 @@ def _created(loaded: Loaded, spec: MapSpec, order: int) -> Iterator[Reason]:
     for ruling in _problems(loaded, spec):
         certain = ruling.allowed is Allowed.NO
         code = ReasonCode.MAP_INVALID if certain else ReasonCode.MAP_UNKNOWN
-        message = f"{spec.type.name} {ruling.why} ({ruling.source})"
+        message = ruling.told
         yield _reason(code, need, message, order, certain, Evidence.RULE)
 
 

@@ -6,6 +6,7 @@ license.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from holdfast.elf.spec import ObjectSpec, ProgramSpec
 from holdfast.kernels.probed import KindUse
@@ -18,6 +19,9 @@ from holdfast.rules.ask import Allowed
 from holdfast.terms import Evidence, ProgramType
 
 __all__ = ["object_reasons", "program_reasons"]
+
+AFTER_CORE: Final = 1 << 30
+"""bpf_object__relocate() links calls when all CO-RE relocations are done."""
 
 
 def object_reasons(loaded: Loaded) -> Iterator[Reason]:
@@ -64,9 +68,9 @@ def program_reasons(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
             ReasonCode.LINK_FAILED,
             "relocation",
             f"libbpf cannot relocate it: {program.link_problem}",
-            Stage.OPEN,
+            Stage.RELOCATE,
             Evidence.OBJECT,
-            order=50,
+            order=AFTER_CORE,
         )
     if definition is None or definition.since > loaded.kernel.libbpf:
         yield _unknown_section(loaded, program)
@@ -155,7 +159,7 @@ def _flags(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
         ruling = program_types.attach_type_accepted(program.type, program.attach_type, ask)
         if ruling.allowed is Allowed.NO:
             name = program.attach_type.name if program.attach_type is not None else "0"
-            message = f"{ruling.why} ({ruling.source})"
+            message = ruling.told
             yield Reason(
                 ReasonCode.ATTACH_TYPE_MISSING,
                 f"attach type {name}",
@@ -170,7 +174,7 @@ def _flags(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
         yield Reason(
             ReasonCode.SLEEPABLE_REFUSED if certain else ReasonCode.SLEEPABLE_UNKNOWN,
             "BPF_F_SLEEPABLE",
-            f"{ruling.why} ({ruling.source})",
+            ruling.told,
             Stage.LOAD,
             Evidence.RULE,
             certain,

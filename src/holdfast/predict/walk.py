@@ -111,7 +111,7 @@ def _context(ruling: Ruling) -> Reason:
     return _reason(
         ReasonCode.CONTEXT_REFUSED if certain else ReasonCode.CONTEXT_UNKNOWN,
         "context",
-        f"{ruling.why} ({ruling.source})",
+        ruling.told,
         Evidence.BTF,
         certain=certain,
         hint="choose by the target's BTF (bpf_core_type_matches()), not by the kernel's version",
@@ -160,18 +160,19 @@ def _helper(loaded: Loaded, program: ProgramSpec, number: int) -> Iterator[Reaso
         return
     if ruling.allowed is Allowed.YES:
         return
-    if not gpl and gpl_only(number):
+    known = loaded.facts.helper_known(number)
+    if known.value is False:
+        hint = "offer a variant that does without it"
+        message = ruling.told if ruling.allowed is Allowed.NO else known.note
+        yield _reason(ReasonCode.HELPER_MISSING, need, message, known.evidence, hint=hint)
+    elif not gpl and gpl_only(number):
         message = f"it is for GPL-compatible programs, and the object's license is {loaded.spec.license!r}"
         yield _reason(ReasonCode.LICENSE_REFUSED, need, message, Evidence.RULE)
     elif ruling.allowed is Allowed.NO:
-        missing = loaded.facts.helper_known(number).value is False
-        code = ReasonCode.HELPER_MISSING if missing else ReasonCode.HELPER_NOT_ALLOWED
-        evidence = Evidence.BTF if missing else Evidence.RULE
-        message = f"{ruling.why} ({ruling.source})"
-        hint = "offer a variant that does without it" if missing else None
-        yield _reason(code, need, message, evidence, hint=hint)
+        message = ruling.told
+        yield _reason(ReasonCode.HELPER_NOT_ALLOWED, need, message, Evidence.RULE)
     else:
-        message = f"{ruling.why} ({ruling.source})"
+        message = ruling.told
         yield _reason(ReasonCode.HELPER_UNKNOWN, need, message, Evidence.NONE, certain=False)
 
 

@@ -118,6 +118,12 @@ class Ruling:
     by_release: bool = False
     assumes: tuple[str, ...] = ()
 
+    @property
+    def told(self) -> str:
+        """The clause with its source, and a word where the release number alone decided."""
+        release = "; only the release number tells" if self.by_release else ""
+        return f"{self.why} ({self.source}{release})"
+
     def __bool__(self) -> bool:
         raise TypeError("a Ruling has three answers: compare .allowed")
 
