@@ -57,6 +57,7 @@ _LABELS: Final = {
     CoreReloKind.ENUMVAL_VALUE: "enumval_value",
     CoreReloKind.TYPE_MATCHES: "type_matches",
 }
+_KINDS: Final[dict[int, CoreReloKind]] = {int(kind): kind for kind in CoreReloKind}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,26 +134,25 @@ class _Reader:
         # core_relo_off and core_relo_len came with the CO-RE header of 32 bytes
         core = struct.unpack_from(self.order + "II", data, 24) if header >= 32 else (0, 0)
         result = BtfExt()
-        for section, record in self.records(fields[0], fields[1], 8):
-            result.funcs.setdefault(section, []).append(
-                FuncInfo(*struct.unpack_from(self.order + "II", record))
+        for section, rows in self.tables(fields[0], fields[1], "II"):
+            result.funcs.setdefault(section, []).extend(FuncInfo(*row) for row in rows)
+        string = self.btf.string
+        for section, rows in self.tables(fields[2], fields[3], "IIII"):
+            result.lines.setdefault(section, []).extend(
+                LineInfo(insn_off, string(file_off), column >> 10, column & 0x3FF, string(line_off))
+                for insn_off, file_off, line_off, column in rows
             )
-        string, words = self.btf.string, struct.Struct(self.order + "IIII").unpack_from
-        for section, record in self.records(fields[2], fields[3], 16):
-            insn_off, file_off, line_off, column = words(record)
-            info = LineInfo(insn_off, string(file_off), column >> 10, column & 0x3FF, string(line_off))
-            result.lines.setdefault(section, []).append(info)
-        for section, record in self.records(core[0], core[1], 16):
-            insn_off, type_id, access_off, number = struct.unpack_from(self.order + "IIII", record)
-            kind = CoreReloKind(number) if number in _LABELS else number
-            relo = CoreRelo(insn_off, type_id, self.btf.string(access_off), kind)
-            result.core_relos.setdefault(section, []).append(relo)
+        for section, rows in self.tables(core[0], core[1], "IIII"):
+            result.core_relos.setdefault(section, []).extend(
+                CoreRelo(insn_off, type_id, string(access_off), _KINDS.get(kind, kind))
+                for insn_off, type_id, access_off, kind in rows
+            )
         return result
 
-    def records(self, offset: int, length: int, least: int) -> Iterator[tuple[str, bytes]]:
-        """(section name, record) for one of the three tables; records may be longer than we know
-        (``least``).
-        """
+    def tables(
+        self, offset: int, length: int, fields: str
+    ) -> Iterator[tuple[str, Iterator[tuple[int, ...]]]]:
+        """(section name, its records) for one of the three tables; records may be longer than ``fields``."""
         if length == 0:
             return
         at = self.header + offset
@@ -160,8 +160,10 @@ class _Reader:
         if end > len(self.data) or length < 4:
             raise self.fail(at, f"a table of {length} bytes does not fit")
         (size,) = struct.unpack_from(self.order + "I", self.data, at)
+        least = 4 * len(fields)
         if size < least or size % 4:
             raise self.fail(at, f"record size {size} is impossible (at least {least}, a multiple of 4)")
+        record = struct.Struct(f"{self.order}{fields}{size - least}x")
         at += 4
         while at < end:
             if at + 8 > end:
@@ -170,7 +172,5 @@ class _Reader:
             at += 8
             if count == 0 or at + count * size > end:
                 raise self.fail(at, f"{count} records of {size} bytes do not fit")
-            section = self.btf.string(name_off)
-            for _ in range(count):
-                yield section, self.data[at : at + size]
-                at += size
+            yield self.btf.string(name_off), record.iter_unpack(self.data[at : at + count * size])
+            at += count * size

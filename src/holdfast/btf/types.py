@@ -89,16 +89,20 @@ class FuncLinkage(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class BtfType:
-    """Base of all kinds; ``name`` is "" for an anonymous type."""
+    """Base of all kinds; ``name`` is "" for an anonymous type.
+
+    A kind that adds no field is a plain class with no slots of its own: it inherits all that makes a value,
+    and making a dataclass of each would cost a third of the import of this module.
+    """
 
     kind: ClassVar[Kind]
     name: str
 
 
-@dataclass(frozen=True, slots=True)
 class Void(BtfType):
     """Type id 0."""
 
+    __slots__ = ()
     kind = Kind.VOID
 
 
@@ -132,45 +136,45 @@ class Modifier(BtfType):
     type_id: int
 
 
-@dataclass(frozen=True, slots=True)
 class Ptr(Modifier):
     """A pointer."""
 
+    __slots__ = ()
     kind = Kind.PTR
 
 
-@dataclass(frozen=True, slots=True)
 class Typedef(Modifier):
     """A typedef."""
 
+    __slots__ = ()
     kind = Kind.TYPEDEF
 
 
-@dataclass(frozen=True, slots=True)
 class Volatile(Modifier):
     """``volatile``."""
 
+    __slots__ = ()
     kind = Kind.VOLATILE
 
 
-@dataclass(frozen=True, slots=True)
 class Const(Modifier):
     """``const``."""
 
+    __slots__ = ()
     kind = Kind.CONST
 
 
-@dataclass(frozen=True, slots=True)
 class Restrict(Modifier):
     """``restrict``."""
 
+    __slots__ = ()
     kind = Kind.RESTRICT
 
 
-@dataclass(frozen=True, slots=True)
 class TypeTag(Modifier):
     """``__attribute__((btf_type_tag("name")))``."""
 
+    __slots__ = ()
     kind = Kind.TYPE_TAG
 
 
@@ -202,17 +206,17 @@ class Composite(BtfType):
     members: tuple[Member, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Struct(Composite):
     """A struct."""
 
+    __slots__ = ()
     kind = Kind.STRUCT
 
 
-@dataclass(frozen=True, slots=True)
 class Union(Composite):
     """A union."""
 
+    __slots__ = ()
     kind = Kind.UNION
 
 

@@ -149,10 +149,10 @@ def first_slots(insns: Sequence[Instruction], slots: Iterable[int] | None = None
     chosen = range(len(insns)) if slots is None else sorted(slot for slot in slots if 0 <= slot < len(insns))
     for slot in chosen:
         insn = insns[slot]
-        if insn.opcode == 0 and slot and insns[slot - 1].opcode == LD_IMM64:
-            continue  # upper half
         kinds = _PLAIN.get(insn.opcode)
         if kinds is None:
+            if insn.opcode == 0 and slot and insns[slot - 1].opcode == LD_IMM64:
+                continue  # upper half
             kinds = _looked_at(insn)
         for feature in kinds:
             first.setdefault(feature, slot)
@@ -166,11 +166,14 @@ def first_slots(insns: Sequence[Instruction], slots: Iterable[int] | None = None
 def _loops(insns: Sequence[Instruction]) -> tuple[tuple[int, int], ...]:
     """Loops of the stream; without a jump backwards (a 16-bit or, for gotol, 32-bit offset) there is none."""
     for op, _, _, off, imm in insns:
-        if op & 0x07 in (0x05, 0x06) and (
-            (off < 0 and op & 0xF0 != 0x80) or op == GOTOX or (op == GOTOL and imm < 0)
-        ):
+        if (off < 0 and op in _NEAR_JUMPS) or op == GOTOX or (op == GOTOL and imm < 0):
             return back_edges(insns)
     return ()
+
+
+_NEAR_JUMPS: Final = frozenset(
+    op for op in range(0x100) if op & 0x07 in (0x05, 0x06) and op & 0xF0 != 0x80
+)  # those with their distance in off; 0x80 is CALL
 
 
 # By opcode alone; those not listed need a look at their other fields.
