@@ -10,6 +10,7 @@ from holdfast.btf import Btf
 from holdfast.btf.skip import skip_mods_and_typedefs
 from holdfast.btf.types import Func, FuncProto, Kind, Ptr, Struct
 from holdfast.elf.spec import ProgramSpec
+from holdfast.insn.instruction import Opclass
 from holdfast.needs.model import TargetKind
 from holdfast.needs.targets import attach_target
 from holdfast.predict.context import Loaded
@@ -31,19 +32,38 @@ def refused_loads(
 ) -> Iterator[tuple[Ruling, list[int]]]:
     """Rulings that are no plain yes, each with the slots of the live loads that it is about."""
     prototype = _prototype(loaded, program)
-    if prototype is None and not _moves_context(relocated):
+    size = None if prototype else _context_size(loaded, program)
+    if prototype is None and not _moves_context(relocated) and not _reads_far(program, relocated, size):
         return
     found: dict[Ruling, list[int]] = {}
     for slot, load in relocated.reached.context_loads.items():
         ruling = arguments.load_shape(program.type, load.moved, loaded.kernel.ask)
+        at = load.moved + load.offset
         if ruling.allowed is Allowed.YES and prototype is not None:
             btf, proto = prototype
             is_tracepoint = _is_tracepoint(program)
-            at = load.moved + load.offset
             ruling = arguments.readable(btf, proto, at, program.attach_type, tracepoint=is_tracepoint)
+        elif ruling.allowed is Allowed.YES and size is not None:
+            ruling = arguments.inside(program.type, size, at, program.attach_type)
         if ruling.allowed is not Allowed.YES:
             found.setdefault(ruling, []).append(slot)
     yield from found.items()
+
+
+def _context_size(loaded: Loaded, program: ProgramSpec) -> int | None:
+    """Bytes of the struct that the program gets in this kernel."""
+    name = arguments.CONTEXT_STRUCTS.get(program.type)
+    place = loaded.facts.find(name, Kind.STRUCT) if name else None
+    kind = place.btf.type(place.type_id) if place else None
+    return kind.size if isinstance(kind, Struct) and kind.size else None
+
+
+def _reads_far(program: ProgramSpec, relocated: Relocated, size: int | None) -> bool:
+    """Whether any load could be refused, if it were one from the context: else none need be looked for."""
+    if size is None:
+        return False
+    limit = 20 if program.type is ProgramType.XDP else size
+    return any(i.opcode & 0x07 == Opclass.LDX and i.off >= limit for i in relocated.insns)
 
 
 def _moves_context(relocated: Relocated) -> bool:

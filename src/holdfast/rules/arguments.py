@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading arguments from the context of a program that attaches by BTF, and the shape of such reads.
+"""What a program may read from its context.
 
-btf_ctx_access in kernel/bpf/btf.c and check_ctx_access in kernel/bpf/verifier.c, trees 5.10 to 7.1. tp_btf,
-fentry, fexit, fmod_ret, LSM, iterator and struct_ops programs get the target's arguments, 8 bytes or more
-each, and may read no further. Tracepoints lose and gain arguments between releases, and in stable updates.
+btf_ctx_access in kernel/bpf/btf.c, check_ctx_access in kernel/bpf/verifier.c and the is_valid_access
+functions of the program types, trees 5.10 to 7.1. tp_btf, fentry, fexit, fmod_ret, LSM, iterator and
+struct_ops programs get the target's arguments, 8 bytes or more each, and may read no further; tracepoints
+lose and gain arguments between releases, and in stable updates. Other types get a struct of the UAPI, which
+grows at its end.
 """
 
 from __future__ import annotations
@@ -17,7 +19,34 @@ from holdfast.rules.ask import Allowed, Ask, Ruling
 from holdfast.rules.eras import since
 from holdfast.terms import AttachType, ProgramType
 
-__all__ = ["load_shape", "readable"]
+__all__ = ["CONTEXT_STRUCTS", "inside", "load_shape", "readable"]
+
+CONTEXT_STRUCTS: Final = {
+    ProgramType.SOCKET_FILTER: "__sk_buff",
+    ProgramType.SCHED_CLS: "__sk_buff",
+    ProgramType.SCHED_ACT: "__sk_buff",
+    ProgramType.CGROUP_SKB: "__sk_buff",
+    ProgramType.LWT_IN: "__sk_buff",
+    ProgramType.LWT_OUT: "__sk_buff",
+    ProgramType.LWT_XMIT: "__sk_buff",
+    ProgramType.LWT_SEG6LOCAL: "__sk_buff",
+    ProgramType.SK_SKB: "__sk_buff",
+    ProgramType.FLOW_DISSECTOR: "__sk_buff",
+    ProgramType.XDP: "xdp_md",
+    ProgramType.CGROUP_SOCK: "bpf_sock",
+    ProgramType.CGROUP_SOCK_ADDR: "bpf_sock_addr",
+    ProgramType.CGROUP_DEVICE: "bpf_cgroup_dev_ctx",
+    ProgramType.CGROUP_SYSCTL: "bpf_sysctl",
+    ProgramType.CGROUP_SOCKOPT: "bpf_sockopt",
+    ProgramType.SOCK_OPS: "bpf_sock_ops",
+    ProgramType.SK_MSG: "sk_msg_md",
+    ProgramType.SK_REUSEPORT: "sk_reuseport_md",
+    ProgramType.SK_LOOKUP: "bpf_sk_lookup",
+    ProgramType.NETFILTER: "bpf_nf_ctx",
+    ProgramType.PERF_EVENT: "bpf_perf_event_data",
+    ProgramType.KPROBE: "pt_regs",
+}
+"""Each type's is_valid_access ends at the size of this struct."""
 
 _SOURCE: Final = "btf_ctx_access in kernel/bpf/btf.c"
 _RESULT_FOLLOWS: Final = frozenset(
@@ -84,6 +113,23 @@ def _kind(btf: Btf, type_id: int, what: str) -> Ruling:
         if isinstance(kind, Int | Enum | Composite | Ptr):
             return Ruling(Allowed.YES, "", _SOURCE)
     return Ruling(Allowed.NO, f"it reads {what}, which is neither number nor pointer", _SOURCE)
+
+
+def inside(
+    program_type: ProgramType, context_size: int, offset: int, attach_type: AttachType | None
+) -> Ruling:
+    """Whether a load at ``offset`` is inside the context, a struct of ``context_size`` bytes in this kernel.
+
+    ``egress_ifindex`` at the end of ``xdp_md`` is for programs in a devmap (xdp_is_valid_access, 5.8).
+    """
+    source = f"is_valid_access of {program_type.name}"
+    name = CONTEXT_STRUCTS[program_type]
+    if not 0 <= offset < context_size:
+        why = f"it reads offset {offset} of its context, and struct {name} has {context_size} bytes here"
+        return Ruling(Allowed.NO, why, source)
+    if program_type is ProgramType.XDP and offset >= 20 and attach_type is not AttachType.XDP_DEVMAP:
+        return Ruling(Allowed.NO, "it reads egress_ifindex, and is no program for a devmap", source)
+    return Ruling(Allowed.YES, "", source)
 
 
 def load_shape(program_type: ProgramType, moved: int, ask: Ask) -> Ruling:

@@ -67,3 +67,17 @@ def test_a_moved_context_pointer_is_for_new_kernels() -> None:
     assert arguments.load_shape(tracing, 8, Era(7, 0)).allowed is UNKNOWN
     assert arguments.load_shape(tracing, 8, Era(7, 1)).allowed is YES
     assert arguments.load_shape(skb, 8, Era(7, 1)).allowed is NO
+
+
+def test_a_context_that_grew_is_shorter_in_older_kernels() -> None:
+    skb = ProgramType.SCHED_CLS
+    assert arguments.inside(skb, 184, 184, None).allowed is NO  # hwtstamp, 5.16
+    assert arguments.inside(skb, 192, 184, None).allowed is YES
+    assert arguments.inside(skb, 192, -4, None).allowed is NO
+
+
+def test_the_outgoing_interface_is_for_programs_in_a_devmap() -> None:
+    xdp = ProgramType.XDP
+    assert arguments.inside(xdp, 24, 20, AttachType.XDP).allowed is NO
+    assert arguments.inside(xdp, 24, 20, AttachType.XDP_DEVMAP).allowed is YES
+    assert arguments.inside(xdp, 24, 16, AttachType.XDP).allowed is YES
