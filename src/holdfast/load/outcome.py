@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["Disowned", "NoVariantError", "Outcome", "OutcomeStep", "StepResult", "explain_steps"]
 
 _T = TypeVar("_T")
+
+
+WIDTH = 100  # columns of explain()
 
 
 class StepResult(StrEnum):
@@ -315,11 +319,25 @@ def explain_steps(steps: Sequence[OutcomeStep]) -> str:
     lines = []
     for number, one in enumerate(steps, 1):
         told = _told(one)
-        lines.append(
-            f"  {number}. {one.variant:<{width}}  {_WORDS[one.result]}{': ' + told[0] if told else ''}"
-        )
-        lines += [f"     {'':<{width}}  {line}" for line in told[1:]]
+        first = f"  {number}. {one.variant:<{width}}  {_WORDS[one.result]}{': ' + told[0] if told else ''}"
+        indent = " " * (7 + width)
+        lines += _wrapped(first, "", indent + "  ")
+        for line in told[1:]:
+            lines += _wrapped(line, indent, indent + "  ")
     return "\n".join(lines)
+
+
+def _wrapped(text: str, first: str, rest: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+        replace_whitespace=False,
+    )
 
 
 _WORDS = {

@@ -24,7 +24,7 @@ from holdfast.predict.program import object_reasons, program_reasons
 from holdfast.predict.relocated import Relocated, relocate
 from holdfast.predict.struct_ops import struct_ops_reasons
 from holdfast.predict.targets import target_hazards, target_reasons
-from holdfast.predict.walk import walk_reasons
+from holdfast.predict.walk import assumed_hazards, walk_reasons
 from holdfast.terms import ProgramType, Verdict
 
 __all__ = ["DEFAULT_LIBBPF", "Predictor", "check_object"]
@@ -86,6 +86,7 @@ def _hazards(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> Iter
     yield from extern_hazards(loaded, program, relocated)
     yield from target_hazards(loaded, program)
     yield from map_hazards(loaded)
+    yield from assumed_hazards(loaded, program)
 
 
 def check_object(

@@ -12,12 +12,13 @@ from dataclasses import replace
 from holdfast.btf import essential_name
 from holdfast.elf.spec import ProgramSpec, ReferenceKind
 from holdfast.insn.instruction import CALL
+from holdfast.needs.collect import helper_calls
 from holdfast.needs.licenses import is_gpl_compatible
 from holdfast.needs.stream import static_starts
 from holdfast.predict.arguments import refused_loads
-from holdfast.predict.codes import ReasonCode
+from holdfast.predict.codes import HazardCode, ReasonCode
 from holdfast.predict.context import Loaded
-from holdfast.predict.model import Reason, Stage
+from holdfast.predict.model import Hazard, Reason, Stage
 from holdfast.predict.order import visit_order
 from holdfast.predict.relocated import Relocated
 from holdfast.predict.targets import target_function
@@ -26,7 +27,7 @@ from holdfast.rules.ask import Allowed, Ruling
 from holdfast.rules.gpl import gpl_only
 from holdfast.terms import Evidence, ProgramType
 
-__all__ = ["walk_reasons"]
+__all__ = ["assumed_hazards", "walk_reasons"]
 
 
 def walk_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> Iterator[Reason]:
@@ -104,6 +105,21 @@ def _reason(
     hint: str | None = None,
 ) -> Reason:
     return Reason(code, need, message, Stage.VERIFIER_WALK, evidence, certain, None, hint)
+
+
+def assumed_hazards(loaded: Loaded, program: ProgramSpec) -> Iterator[Hazard]:
+    """Helpers that lockdown may forbid, where nobody could see the lockdown."""
+    for number, slots in sorted(helper_calls(program).items()):
+        ruling = _ruling(loaded, program, number, is_gpl_compatible(loaded.spec.license))
+        if ruling.allowed is Allowed.YES and ruling.assumes:
+            reasons = " and ".join(f"LOCKDOWN_{name}" for name in ruling.assumes)
+            yield Hazard(
+                HazardCode.ASSUMED,
+                f"helper {helpers.helper_name(number)}",
+                f"it is taken for granted that lockdown does not forbid {reasons}",
+                Evidence.RULE,
+                program.source_at(slots[0]),
+            )
 
 
 def _context(ruling: Ruling) -> Reason:
