@@ -47,7 +47,8 @@ class Function:
     core_relos: tuple[tuple[int, CoreRelo], ...] = field(repr=False)
     lines: tuple[tuple[int, LineInfo], ...] = field(repr=False)
     func_type_id: int | None
-    is_global: bool
+    is_global: bool  # for the verifier: hidden ones are not
+    is_static: bool
 
     @property
     def is_subprog(self) -> bool:
@@ -55,11 +56,11 @@ class Function:
         return self.section.name == ".text"
 
 
-def read_functions(image: ElfImage, ext: BtfExt) -> list[Function]:
-    """All functions, by section and place (``bpf_object__add_programs()``).
+def read_functions(image: ElfImage, ext: BtfExt) -> tuple[list[Function], list[Refusal]]:
+    """All functions, by section and place (``bpf_object__add_programs()``), and what libbpf refuses of them:
+    static ones outside .text.
 
-    Raises :exc:`~holdfast.elf.maps.Refusal` for a static function outside .text, and
-    :exc:`~holdfast.errors.ObjectFileError` for a function that does not fit its section.
+    Raises :exc:`~holdfast.errors.ObjectFileError` for a function that does not fit its section.
     """
     relocations: dict[int, list[ElfRelocation]] = {}
     for target, rows in image.relocations(lambda section: section.is_code):
@@ -73,7 +74,13 @@ def read_functions(image: ElfImage, ext: BtfExt) -> list[Function]:
         if section.is_code and section.index in symbols:
             rows = relocations.get(section.index, [])
             functions += _section(image, section, symbols[section.index], rows, ext, len(functions))
-    return functions
+    refused = [_static(f.name, f.section.name) for f in functions if f.is_static and not f.is_subprog]
+    return functions, refused
+
+
+def _static(name: str, section: str) -> Refusal:
+    message = f"sec '{section}': program '{name}' is static and not supported"
+    return Refusal(message, "bpf_object__add_programs", "make the program global")
 
 
 def _section(
@@ -118,6 +125,7 @@ def _section(
                 lines.between(start, end),
                 types.get(start),
                 symbol.bind != STB_LOCAL and not hidden,
+                symbol.bind == STB_LOCAL,
             )
         )
     return functions
@@ -128,9 +136,6 @@ def _check(image: ElfImage, section: ElfSection, symbol: ElfSymbol) -> None:
     if symbol.size == 0 or start % INSN_SIZE or symbol.size % INSN_SIZE or end > section.size:
         problem = f"function '{symbol.name}' at {start:#x} of {symbol.size} bytes does not fit"
         raise fail(image.path, section, problem)
-    if symbol.bind == STB_LOCAL and section.name != ".text":
-        message = f"sec '{section.name}': program '{symbol.name}' is static and not supported"
-        raise Refusal(message, "bpf_object__add_programs", "make the program global")
 
 
 class _Rows(Generic[_T]):

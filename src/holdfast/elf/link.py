@@ -32,7 +32,7 @@ from holdfast.terms import MapType, ProgramType
 
 __all__ = ["LinkError", "Linker"]
 
-MAX_SLOTS: Final = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS: no kernel takes more
+MAX_SLOTS: Final = 2_000_000  # of one program; no kernel takes more than half of it
 MAX_ALL_SLOTS: Final = 16_000_000  # over all programs; the largest real object has 200 000
 _EXCEPTION_CALLBACK: Final = "exception_callback:"
 
@@ -48,6 +48,7 @@ class LinkError(Exception):
 class _Stream:
     """The program under construction."""
 
+    path: str
     insns: list[Instruction] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
     references: list[Reference] = field(default_factory=list)
@@ -58,7 +59,8 @@ class _Stream:
     def append(self, function: Function, references: list[Reference]) -> int:
         start = len(self.insns)
         if start + len(function.insns) > MAX_SLOTS:
-            raise LinkError(f"more than {MAX_SLOTS} instructions")
+            name = self.parts[0].name if self.parts else function.name
+            raise ObjectFileError(self.path, f"more than {MAX_SLOTS} instructions", place=f"program '{name}'")
         self.insns += function.insns
         length = len(function.insns)
         part = Part(function.index, function.name, start, length, function.func_type_id, function.is_global)
@@ -129,7 +131,7 @@ class Linker:
         raw = function.section.name
         section = raw.removeprefix("?")
         definition = find_section(section)
-        stream = _Stream()
+        stream = _Stream(self.image.path)
         problem = None
         try:
             self._resolve(stream, function, stream.append(function, self.references[function.index]))

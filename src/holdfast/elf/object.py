@@ -82,8 +82,9 @@ class _Opener:
                 )
             )
         btf, ext = self.btf()
-        no_functions: list[Function] = []
-        functions = self.attempt(lambda: read_functions(image, ext), no_functions)
+        functions, refused = read_functions(image, ext)
+        for refusal in refused:
+            self.note(refusal)
         no_externs: tuple[list[ExternSpec], dict[int, str]] = ([], {})
         externs, names = self.attempt(lambda: read_externs(image, btf), no_externs)
         maps = self.maps(btf, externs, functions)

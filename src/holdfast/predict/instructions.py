@@ -30,7 +30,7 @@ def instruction_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocat
             ReasonCode.TOO_LARGE,
             "size",
             f"{len(relocated.insns)} instructions, and no kernel takes more than {MAX_INSNS}",
-            Stage.VERIFIER,
+            Stage.LOAD,  # E2BIG, before the verifier
             Evidence.RULE,
         )
     # A poisoned instruction counts as what libbpf makes of it: the call of a helper that nobody has.

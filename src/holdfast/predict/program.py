@@ -97,7 +97,7 @@ def _unknown_section(loaded: Loaded, program: ProgramSpec) -> Reason:
     if program.definition is not None:
         hint = "libbpf {}.{} brought it: take that or a newer one".format(*program.definition.since)
     return Reason(
-        ReasonCode.SECTION_UNKNOWN,
+        ReasonCode.SECTION_MISSING,
         f"section {program.section}",
         message,
         Stage.PREPARE_LOAD,
