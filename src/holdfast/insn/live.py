@@ -54,7 +54,7 @@ from holdfast.insn.values import (
     truncate,
 )
 
-__all__ = ["ContextLoad", "Immediate", "MapAddress", "Reached", "Token", "explore", "live_slots"]
+__all__ = ["ContextAccess", "Immediate", "MapAddress", "Reached", "Token", "explore", "live_slots"]
 
 Immediate: TypeAlias = int | Token | MapAddress
 """What a slot's immediate will be when the kernel sees it."""
@@ -68,9 +68,9 @@ _State: TypeAlias = tuple[list[Value], _Stack]
 Read: TypeAlias = Callable[[Hashable, int, int], int | None]
 
 
-class ContextLoad(NamedTuple):
-    """A load from the context: ``moved`` bytes were added to the pointer, ``offset`` stands in the
-    instruction; ``size`` in bytes.
+class ContextAccess(NamedTuple):
+    """A load from the context or a store to it: ``moved`` bytes were added to the pointer, ``offset`` stands
+    in the instruction; ``size`` in bytes.
     """
 
     moved: int
@@ -80,10 +80,11 @@ class ContextLoad(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """``slots`` that may run, and those of them that load from the context at an offset that is known."""
+    """``slots`` that may run, and those of them that access the context at an offset that is known."""
 
     slots: frozenset[int]
-    context_loads: Mapping[int, ContextLoad]
+    context_loads: Mapping[int, ContextAccess]
+    context_stores: Mapping[int, ContextAccess]
 
 
 def live_slots(
@@ -144,7 +145,7 @@ def explore(
         if entry == 0:
             registers[1] = Context(0)
         walk.enter(entry, registers)
-    return Reached(walk.run(), walk.context_loads)
+    return Reached(walk.run(), walk.context_loads, walk.context_stores)
 
 
 def _unknown_registers() -> list[Value]:
@@ -173,7 +174,8 @@ class _Walk:
         self.visits: dict[int, int] = {}
         self.queue: list[int] = []
         self.queued: set[int] = set()
-        self.context_loads: dict[int, ContextLoad] = {}
+        self.context_loads: dict[int, ContextAccess] = {}
+        self.context_stores: dict[int, ContextAccess] = {}
         self.results: dict[int, Value] = {}  # static function -> r0 at its exits
         # static function -> slot after a call of it -> state there
         self.waiting: dict[int, dict[int, _State]] = {}
@@ -224,11 +226,13 @@ class _Walk:
             elif kind == 1:  # LDX
                 regs[dst] = self._load(pc, op, regs[src], off, stack)
             elif kind == 3:  # STX
+                self._note_store(pc, op, regs[dst], off)
                 if op & 0xE0 == 0xC0:
                     _atomic(op, dst, src, off, imm, regs, stack)
                 else:
                     _store(regs[dst], off, _SIZES[op & 0x18], regs[src], stack)
             elif kind == 2:  # ST
+                self._note_store(pc, op, regs[dst], off)
                 zero = known.get(pc, imm) == 0
                 _store(regs[dst], off, _SIZES[op & 0x18], 0 if zero else None, stack)
             elif kind == 0:  # LD
@@ -314,13 +318,19 @@ class _Walk:
             elif type(base) is MapAddress and self.read is not None:
                 value = self.read(base.map, base.offset + off, size)
             elif type(base) is Context:
-                self.context_loads[pc] = ContextLoad(base.offset, off, size)
+                self.context_loads[pc] = ContextAccess(base.offset, off, size)
                 return None
         if self.context_loads:
             self.context_loads.pop(pc, None)  # on another path it is no pointer to the context
         if value is None or size == 8:
             return value
         return sign_extend(value, size * 8, to=64) if op & 0xE0 == 0x80 else truncate(value, size * 8)
+
+    def _note_store(self, pc: int, op: int, base: Value, off: int) -> None:
+        if type(base) is Context:
+            self.context_stores[pc] = ContextAccess(base.offset, off, _SIZES[op & 0x18])
+        elif self.context_stores:
+            self.context_stores.pop(pc, None)  # on another path it is no pointer to the context
 
     def _branch(
         self, pc: int, op: int, dst: int, src: int, off: int, imm: Immediate, regs: list[Value], stack: _Stack

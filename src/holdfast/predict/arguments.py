@@ -21,19 +21,20 @@ from holdfast.rules import arguments
 from holdfast.rules.ask import Allowed, Ruling
 from holdfast.terms import ProgramType
 
-__all__ = ["refused_loads"]
+__all__ = ["refused_accesses"]
 
 _MOVE: Final = 0xBF  # BPF_ALU64 | BPF_MOV | BPF_X
 _ADD: Final = 0x07  # BPF_ALU64 | BPF_ADD | BPF_K
 
 
-def refused_loads(
+def refused_accesses(
     loaded: Loaded, program: ProgramSpec, relocated: Relocated
 ) -> Iterator[tuple[Ruling, list[int]]]:
-    """Rulings that are no plain yes, each with the slots of the live loads that it is about."""
+    """Rulings that are no plain yes, each with the slots of the live loads and stores that it is about."""
     prototype = _prototype(loaded, program)
     size = None if prototype else _context_size(loaded, program)
-    if prototype is None and not _moves_context(relocated) and not _reads_far(program, relocated, size):
+    suspicious = _holds_context(relocated) or _reads_far(program, relocated, size)
+    if prototype is None and not suspicious:
         return
     found: dict[Ruling, list[int]] = {}
     for slot, load in relocated.reached.context_loads.items():
@@ -47,6 +48,9 @@ def refused_loads(
             ruling = arguments.inside(program.type, size, at, program.attach_type)
         if ruling.allowed is not Allowed.YES:
             found.setdefault(ruling, []).append(slot)
+    writing = arguments.writable(program.type, loaded.kernel.ask)
+    if writing.allowed is not Allowed.YES and relocated.reached.context_stores:
+        found[writing] = list(relocated.reached.context_stores)
     yield from found.items()
 
 
@@ -66,11 +70,17 @@ def _reads_far(program: ProgramSpec, relocated: Relocated, size: int | None) -> 
     return any(i.opcode & 0x07 == Opclass.LDX and i.off >= limit for i in relocated.insns)
 
 
-def _moves_context(relocated: Relocated) -> bool:
-    """Whether a number is added to r1, or to a register that r1 was moved to: else no pointer is moved."""
+def _holds_context(relocated: Relocated) -> bool:
+    """Whether a number is added to r1 or to a register that r1 was moved to, or one of them is stored
+    through: else no pointer to the context is.
+    """
     holders = {1}
     holders.update(i.dst for i in relocated.insns if i.opcode == _MOVE and i.src == 1 and i.off == 0)
-    return any(i.opcode == _ADD and i.dst in holders and i.imm for i in relocated.insns)
+    stores = (Opclass.ST, Opclass.STX)
+    return any(
+        i.dst in holders and ((i.opcode == _ADD and i.imm) or i.opcode & 0x07 in stores)
+        for i in relocated.insns
+    )
 
 
 def _is_tracepoint(program: ProgramSpec) -> bool:

@@ -65,6 +65,6 @@ def _function(
     if loaded.facts.symbol(need.target).value is False:
         yield fentry.without_address(need.target)
     if program.sleepable:
-        yield fentry.may_sleep(need.target, ask, attach_type=attach_type, arch=arch)
+        yield fentry.may_sleep(need.target, ask, arch=arch)
     elif attach_type is AttachType.MODIFY_RETURN:  # bpf_check_attach_target asks a sleepable one no more
         yield fentry.may_modify_return(need.target, ask, arch=arch)

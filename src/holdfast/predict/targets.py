@@ -13,7 +13,7 @@ from holdfast.needs.targets import attach_target
 from holdfast.predict.codes import HazardCode, ReasonCode
 from holdfast.predict.context import Loaded
 from holdfast.predict.model import Hazard, Reason, Stage
-from holdfast.terms import Evidence
+from holdfast.terms import Evidence, ProgramType
 
 __all__ = ["target_function", "target_hazards", "target_reasons"]
 
@@ -85,6 +85,7 @@ def target_function(program: ProgramSpec) -> str | None:
 
 def target_hazards(loaded: Loaded, program: ProgramSpec) -> Iterator[Hazard]:
     """Targets that are looked for when the program is attached: it loads without them."""
+    yield from _unknown_attach_type(loaded, program)
     need = attach_target(program)
     if need is None or need.at_load or need.target is None or loaded.facts.vmlinux is None:
         return
@@ -99,3 +100,14 @@ def target_hazards(loaded: Loaded, program: ProgramSpec) -> Iterator[Hazard]:
     if answer.value is False:
         message = f"it loads, but attaching will fail: {answer.note}"
         yield Hazard(HazardCode.ATTACH_TARGET_MISSING, need.name, message, answer.evidence)
+
+
+def _unknown_attach_type(loaded: Loaded, program: ProgramSpec) -> Iterator[Hazard]:
+    """BPF_PROG_LOAD checks the attach types of some program types only; BPF_LINK_CREATE those of all."""
+    if program.attach_type is None or program.type is ProgramType.STRUCT_OPS:
+        return
+    answer = loaded.facts.attach_type(program.attach_type)
+    if answer.value is False:
+        message = f"attaching it will fail: {answer.note}"
+        name = f"attach type {program.attach_type.name}"
+        yield Hazard(HazardCode.ATTACH_TARGET_MISSING, name, message, answer.evidence)

@@ -15,7 +15,7 @@ from holdfast.insn.instruction import CALL
 from holdfast.needs.collect import helper_calls
 from holdfast.needs.licenses import is_gpl_compatible
 from holdfast.needs.stream import static_starts
-from holdfast.predict.arguments import refused_loads
+from holdfast.predict.arguments import refused_accesses
 from holdfast.predict.codes import HazardCode, ReasonCode
 from holdfast.predict.context import Loaded
 from holdfast.predict.model import Hazard, Reason, Stage
@@ -41,7 +41,7 @@ def walk_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> 
         for what, slots in _asked(program, relocated)
     ]
     refused = [(slots, reasons) for slots, reasons in judged if reasons]
-    refused += [(slots, [_context(ruling)]) for ruling, slots in refused_loads(loaded, program, relocated)]
+    refused += [(slots, [_context(ruling)]) for ruling, slots in refused_accesses(loaded, program, relocated)]
     if not refused:
         return
     order = {

@@ -15,11 +15,11 @@ from typing import Final
 from holdfast.btf.reader import Btf
 from holdfast.btf.skip import skip_mods_and_typedefs
 from holdfast.btf.types import Composite, Enum, FuncProto, Int, Ptr
-from holdfast.rules.ask import Allowed, Ask, Ruling
+from holdfast.rules.ask import Allowed, Ask, Ruling, Sign
 from holdfast.rules.eras import since
 from holdfast.terms import AttachType, ProgramType
 
-__all__ = ["CONTEXT_STRUCTS", "inside", "load_shape", "readable"]
+__all__ = ["CONTEXT_STRUCTS", "inside", "load_shape", "readable", "writable"]
 
 CONTEXT_STRUCTS: Final = {
     ProgramType.SOCKET_FILTER: "__sk_buff",
@@ -129,6 +129,40 @@ def inside(
         return Ruling(Allowed.NO, why, source)
     if program_type is ProgramType.XDP and offset >= 20 and attach_type is not AttachType.XDP_DEVMAP:
         return Ruling(Allowed.NO, "it reads egress_ifindex, and is no program for a devmap", source)
+    return Ruling(Allowed.YES, "", source)
+
+
+_READ_ONLY: Final = frozenset(
+    {
+        ProgramType.TRACING,
+        ProgramType.LSM,
+        ProgramType.STRUCT_OPS,
+        ProgramType.TRACEPOINT,
+        ProgramType.RAW_TRACEPOINT,
+        ProgramType.PERF_EVENT,
+        ProgramType.SK_MSG,
+        ProgramType.SK_LOOKUP,
+        ProgramType.NETFILTER,
+        ProgramType.CGROUP_DEVICE,
+        ProgramType.FLOW_DISSECTOR,
+    }
+)
+
+
+def writable(program_type: ProgramType, ask: Ask) -> Ruling:
+    """Whether the program may write to its context at all; which members it may is not judged.
+
+    KPROBE programs may in the 6.18 tree (bpf_prog_aux.kprobe_write_ctx) and not in that of 6.12; those of
+    kprobe.multi and the like are refused when they attach.
+    """
+    source = f"is_valid_access of {program_type.name}"
+    why = f"{program_type.name} programs may not write to their context"
+    if program_type in _READ_ONLY:
+        return Ruling(Allowed.NO, why, source)
+    if program_type is ProgramType.KPROBE:
+        there = ask.btf(Sign.member("bpf_prog_aux", "kprobe_write_ctx"))
+        if not there:
+            return Ruling(Allowed.UNKNOWN if there is None else Allowed.NO, why, source)
     return Ruling(Allowed.YES, "", source)
 
 

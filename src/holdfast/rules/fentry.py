@@ -159,17 +159,15 @@ def _skip(btf: Btf, type_id: int) -> int:
     return type_id
 
 
-def may_sleep(
-    function: str, ask: Ask, *, attach_type: AttachType | None = None, arch: str | None = None
-) -> Ruling:
+def may_sleep(function: str, ask: Ask, *, arch: str | None = None) -> Ruling:
     """Whether a sleepable fentry, fexit or fmod_ret program may attach to the function.
 
     With CONFIG_FUNCTION_ERROR_INJECTION that takes a function in the error injection list, which BTF does not
     show. Without it no function can be in that list; the 7.1 tree then takes a system call's entry, that of
-    6.18 none. Functions in an fmod_ret set with KF_SLEEPABLE may too.
+    6.18 none. Functions in an fmod_ret set with KF_SLEEPABLE may too, whatever the attach type.
     """
     source = "check_attach_sleepable in kernel/bpf/verifier.c"
-    if attach_type is AttachType.MODIFY_RETURN and function in _FMOD_RET_SLEEPABLE and since(ask, (6, 3)):
+    if function in _FMOD_RET_SLEEPABLE and since(ask, (6, 3)):
         return Ruling(Allowed.YES, "", _FMOD_RET_SOURCE)
     injectable = _injectable(function, ask, arch)
     if injectable is False:

@@ -238,6 +238,11 @@ def attach_type_accepted(program_type: ProgramType, attach_type: AttachType | No
     row = rule(program_type)
     source = "bpf_prog_load_check_attach in kernel/bpf/syscall.c"
     number = attach_type or AttachType(0)
+    # Program types that are not in its switch pass with any number: 6.1 loads a SCHED_CLS program for
+    # TCX_INGRESS and a KPROBE program for TRACE_UPROBE_MULTI, and cannot attach them. TRACING is in a switch
+    # of bpf_check_attach_target.
+    if row.attach_types is None and program_type is not ProgramType.TRACING:
+        return Ruling(Allowed.YES, "", source)
     if attach_type is not None and ask.btf(Sign.value("bpf_attach_type", f"BPF_{attach_type.name}")) is False:
         return Ruling(Allowed.NO, f"its enum bpf_attach_type has no {attach_type.name}", source)
     if row.attach_types is None or (not number and row.attach_default is not None):

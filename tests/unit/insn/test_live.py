@@ -5,7 +5,7 @@ import pytest
 from tests.unit.insn.asm import EXIT, call, call_pc, if_, lddw, ldx, mov, mov_reg, st, stx
 
 from holdfast.insn import Instruction
-from holdfast.insn.live import ContextLoad, MapAddress, Token, explore, live_slots
+from holdfast.insn.live import ContextAccess, MapAddress, Token, explore, live_slots
 
 RANDOM = call(7)
 
@@ -252,7 +252,7 @@ def test_loads_from_the_context_are_told_apart_from_others() -> None:
         EXIT,
     )
     loads = explore(insns).context_loads
-    assert loads == {0: ContextLoad(0, 8, 8), 3: ContextLoad(8, 16, 8), 7: ContextLoad(0, 24, 8)}
+    assert loads == {0: ContextAccess(0, 8, 8), 3: ContextAccess(8, 16, 8), 7: ContextAccess(0, 24, 8)}
 
 
 def test_a_pointer_that_is_not_always_the_context_is_none() -> None:
@@ -272,3 +272,8 @@ def test_a_pointer_that_is_not_always_the_context_is_none() -> None:
 def test_the_verifier_does_not_know_that_the_context_is_not_null() -> None:
     insns = (if_(1, "!=", 0, 1), call(1), EXIT)
     assert 1 in live_slots(insns)
+
+
+def test_stores_to_the_context_are_told() -> None:
+    insns = (mov_reg(6, 1), mov(2, 0), stx(6, 80, 2), st(1, 8, 7), stx(10, -8, 2), EXIT)
+    assert explore(insns).context_stores == {2: ContextAccess(0, 80, 8), 3: ContextAccess(0, 8, 8)}

@@ -10,7 +10,7 @@ from tests.unit.rules.era import Era
 from holdfast.btf import Btf
 from holdfast.btf.types import FuncProto
 from holdfast.rules import arguments
-from holdfast.rules.ask import Allowed
+from holdfast.rules.ask import Allowed, Sign
 from holdfast.terms import AttachType, ProgramType
 
 YES, NO, UNKNOWN = Allowed.YES, Allowed.NO, Allowed.UNKNOWN
@@ -81,3 +81,11 @@ def test_the_outgoing_interface_is_for_programs_in_a_devmap() -> None:
     assert arguments.inside(xdp, 24, 20, AttachType.XDP).allowed is NO
     assert arguments.inside(xdp, 24, 20, AttachType.XDP_DEVMAP).allowed is YES
     assert arguments.inside(xdp, 24, 16, AttachType.XDP).allowed is YES
+
+
+def test_who_may_write_to_the_context() -> None:
+    new = Era(6, 18, extra=(Sign.member("bpf_prog_aux", "kprobe_write_ctx"),))
+    assert arguments.writable(ProgramType.TRACING, new).allowed is NO
+    assert arguments.writable(ProgramType.SCHED_CLS, Era(5, 10)).allowed is YES
+    assert arguments.writable(ProgramType.KPROBE, Era(6, 12)).allowed is NO
+    assert arguments.writable(ProgramType.KPROBE, new).allowed is YES

@@ -116,10 +116,8 @@ def test_without_error_injection_only_new_kernels_open_system_calls() -> None:
 def test_functions_in_an_fmod_ret_set_need_no_error_injection() -> None:
     ask = Era(6, 12, options={"FUNCTION_ERROR_INJECTION": False})
     assert fentry.may_modify_return("bpf_modify_return_test", ask).allowed is YES
-    modify = AttachType.MODIFY_RETURN
-    assert fentry.may_sleep("bpf_fentry_test1", ask, attach_type=modify).allowed is YES
-    assert fentry.may_sleep("bpf_fentry_test1", ask, attach_type=AttachType.TRACE_FENTRY).allowed is NO
-    assert fentry.may_sleep("bpf_modify_return_test", ask, attach_type=modify).allowed is NO
+    assert fentry.may_sleep("bpf_fentry_test1", ask).allowed is YES
+    assert fentry.may_sleep("bpf_modify_return_test", ask).allowed is NO
 
 
 def test_iterators() -> None:

@@ -51,6 +51,13 @@ def test_expected_attach_types(kind: ProgramType, attach: AttachType | None, all
     assert program_types.attach_type_accepted(kind, attach, Era(6, 12)).allowed is allowed
 
 
+def test_types_without_a_switch_take_attach_types_that_are_not_there_yet() -> None:
+    accepted = program_types.attach_type_accepted
+    assert accepted(ProgramType.SCHED_CLS, AttachType.TCX_INGRESS, Era(6, 1)).allowed is YES
+    assert accepted(ProgramType.LSM, AttachType.LSM_CGROUP, Era(5, 10)).allowed is NO
+    assert accepted(ProgramType.TRACING, AttachType.TRACE_FSESSION, Era(6, 1)).allowed is NO
+
+
 @pytest.mark.parametrize(
     ("kind", "attach", "release", "allowed"),
     [
