@@ -517,9 +517,9 @@ CASES = (
     ),
     Case(
         R.ATTACH_TYPE_MISSING,
-        "has no TCX_INGRESS",
-        Side(program("tcx/ingress"), facts(release=(6, 1))),
-        Side(program("tcx/ingress"), facts(release=(6, 12))),
+        "has no CGROUP_UNIX_CONNECT",
+        Side(program("cgroup/connect_unix"), facts(without=("BPF_CGROUP_UNIX_CONNECT",))),
+        Side(program("cgroup/connect_unix")),
     ),
     Case(
         R.SLEEPABLE_REFUSED,
@@ -624,6 +624,19 @@ CASES = (
         Side(program("raw_tp/gone"), TRACED),
         Side(program("raw_tp/sched_x"), TRACED),
         "raw_tp",
+    ),
+    Case(
+        H.ATTACH_TARGET_MISSING,
+        "enum bpf_attach_type has no BPF_TCX_INGRESS",
+        Side(program("tcx/ingress"), facts(release=(6, 1))),
+        Side(program("tcx/ingress"), facts(release=(6, 12))),
+        "attach type",
+    ),
+    Case(
+        H.ASSUMED,
+        "lockdown does not forbid LOCKDOWN_BPF_READ_KERNEL",
+        Side(called(113, "raw_tp/x")),
+        Side(called(113, "raw_tp/x"), on_host(replace(ROOT, lockdown="none"))),
     ),
     Case(
         H.APPLICATION_MUST_SET,

@@ -21,11 +21,14 @@ __all__ = ["ROOT", "AllOn", "Writer", "kernel"]
 ROOT = HostFacts(frozenset({"CAP_SYS_ADMIN", "CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN"}), bpf_jit_enable=1)
 
 
+FORCED = ("LOCK_DOWN_KERNEL_FORCE_INTEGRITY", "LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY")
+
+
 class AllOn(Mapping[str, str]):
-    """A kernel configuration in which everything is built in, but for what is named."""
+    """A kernel configuration in which everything is built in, but for what is named, and nothing is locked down."""
 
     def __init__(self, *off: str, **values: str) -> None:
-        self.off = {f"CONFIG_{name}" for name in off}
+        self.off = {f"CONFIG_{name}" for name in (*off, *FORCED)}
         self.values_of = {f"CONFIG_{name}": value for name, value in values.items()}
 
     def __getitem__(self, key: str) -> str:
