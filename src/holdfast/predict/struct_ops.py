@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from holdfast.btf import Btf, essential_name
 from holdfast.btf.skip import UnsizedError, pointer_size, resolve_size, skip_mods_and_typedefs
@@ -32,6 +33,8 @@ def struct_ops_reasons(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]
         if spec.autocreate or mine:
             used = used or mine
             yield from _map(loaded, spec, ops)
+        if mine:
+            yield from _unsupported(program, ops)
     if program.type is ProgramType.STRUCT_OPS and not used:
         yield Reason(
             ReasonCode.STRUCT_OPS_UNUSED,
@@ -41,6 +44,24 @@ def struct_ops_reasons(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]
             Evidence.OBJECT,
             hint="set it as a member of a struct in SEC(.struct_ops) or SEC(.struct_ops.link)",
         )
+
+
+_UNSUPPORTED: Final = frozenset({("tcp_congestion_ops", "get_info")})
+"""Members that a type's check_member refuses: unsupported_ops in net/ipv4/bpf_tcp_ca.c, trees 5.10 to 7.1."""
+
+
+def _unsupported(program: ProgramSpec, ops: StructOpsSpec) -> Iterator[Reason]:
+    name = essential_name(ops.type_name)
+    for member, filler in ops.programs.items():
+        if filler == program.name and (name, member) in _UNSUPPORTED:
+            yield Reason(
+                ReasonCode.STRUCT_OPS_MISMATCH,
+                f"struct_ops {name}.{member}",
+                f"no BPF program may stand in for member {member} (check_struct_ops_btf_id)",
+                Stage.VERIFIER,
+                Evidence.RULE,
+                hint="leave the member out",
+            )
 
 
 def kernel_struct(loaded: Loaded, type_name: str) -> tuple[Btf, int] | None:
