@@ -28,8 +28,7 @@ static int work(void)
 SOURCES = {
     "good": CONFIG + 'SEC("socket") int steer(void *ctx) { return work(); }',
     # Loads by every prediction that does not run the verifier, and is refused by it.
-    "refused": CONFIG
-    + 'SEC("socket") int steer(void *ctx) { return work() + *(volatile int *)(ctx + 4000); }',
+    "refused": CONFIG + 'SEC("socket") int steer(void *ctx) { return *(volatile int *)(long)(work() + 1); }',
     "newer": CONFIG
     + """
 extern int holdfast_no_such_kfunc(int number) __attribute__((section(".ksyms")));

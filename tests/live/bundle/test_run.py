@@ -68,8 +68,8 @@ def test_a_refused_variant_keeps_the_verifiers_words(build: Build, here: KernelF
         assert results(outcome) == [("refused", REFUSED), ("good", RUNS)]
         refused = outcome.steps[0]
         assert refused.error == "VerifierError"
-        assert "invalid bpf_context access off=4000 size=4" in (refused.words or "")
-        assert "invalid bpf_context access" in refused.log
+        assert "invalid mem access 'scalar'" in (refused.words or "")
+        assert "invalid mem access" in refused.log
         assert "1. refused  refused: " in outcome.explain()
         # Only what runs is in the kernel: no second map of that name in this process.
         held = [one for one in _held() if one[0] in ("prog_id", "map_id")]

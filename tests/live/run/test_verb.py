@@ -89,7 +89,7 @@ def test_a_command_on_the_fallback(build: Build) -> None:
         "HOLDFAST_VARIANT": "",
         "HOLDFAST_FALLBACK": "1",
     }
-    assert "invalid bpf_context access off=4000" in run.stderr
+    assert "invalid mem access 'scalar'" in run.stderr
 
 
 def test_commands_that_do_not_start_or_die(build: Build, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_without_a_variant(build: Build) -> None:
     assert (told["variant"], told["fallback"]) == (None, False)
     (variant,) = told["variants"]
     assert variant["result"] == "REFUSED"
-    assert "invalid bpf_context access" in variant["log"]
+    assert "invalid mem access" in variant["log"]
 
 
 def test_usage(build: Build, tmp_path: Path) -> None:
