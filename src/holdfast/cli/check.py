@@ -64,6 +64,7 @@ def command(
 
     release = _release(libbpf)
     objects, bundles = _open(paths)
+    _refuse_without_programs(objects)
     everything = objects + [variant.spec for bundle in bundles for variant in bundle.variants]
     facts = _facts(kernels, modules, None if no_probe else wanted(everything))
     verdicts: list[ProgramVerdict] = []
@@ -81,6 +82,9 @@ def command(
         print_json(_document(facts, verdicts, plans))
     else:
         _print(facts, verdicts, plans, verbose)
+        for spec in objects:
+            if not spec.programs:
+                click.echo(f"{spec.path}: no programs")
     return status_of([v.verdict for v in verdicts] + [plan.verdict for plan in plans])
 
 
@@ -116,6 +120,17 @@ def _open(paths: tuple[str, ...]) -> tuple[list[ObjectSpec], list[Bundle]]:
         else:
             objects.append(open_object(path))
     return objects, bundles
+
+
+def _refuse_without_programs(objects: list[ObjectSpec]) -> None:
+    """An object that libbpf refuses and that has no program to give the verdict of must not pass."""
+    from holdfast.errors import ObjectFileError
+
+    for spec in objects:
+        if spec.problems and not spec.programs:
+            problem = spec.problems[0]
+            message = f"libbpf refuses the object: {problem.message} ({problem.rule})"
+            raise ObjectFileError(spec.path, message, hint=problem.hint)
 
 
 def _facts(selectors: tuple[str, ...], modules: str, probe: object) -> list[KernelFacts]:

@@ -16,7 +16,7 @@ from holdfast.rules.eras import MARKERS
 from holdfast.rules.helper_table import HELPERS, LAST_HELPER, TREES
 from holdfast.terms import AttachType, MapType, ProgramType
 
-__all__ = ["ROOT", "AllOn", "Writer", "kernel"]
+__all__ = ["ROOT", "AllOn", "Writer", "kernel", "types_of"]
 
 ROOT = HostFacts(frozenset({"CAP_SYS_ADMIN", "CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN"}), bpf_jit_enable=1)
 
@@ -25,7 +25,7 @@ FORCED = ("LOCK_DOWN_KERNEL_FORCE_INTEGRITY", "LOCK_DOWN_KERNEL_FORCE_CONFIDENTI
 
 
 class AllOn(Mapping[str, str]):
-    """A kernel configuration in which everything is built in, but for what is named, and nothing is locked down."""
+    """A configuration in which everything is built in but what is named, and nothing locked down."""
 
     def __init__(self, *off: str, **values: str) -> None:
         self.off = {f"CONFIG_{name}" for name in (*off, *FORCED)}
@@ -73,10 +73,29 @@ def kernel(
     arch: str = "x86_64",
     **fields: Any,
 ) -> KernelFacts:
-    """A kernel of about that release: its enumerations, the markers of its age, all program types built in.
+    """The facts of a kernel whose BTF is as :func:`types_of` writes it. ``config`` None: everything is on."""
+    text = f"{release[0]}.{release[1]}.0"
+    facts = KernelFacts(
+        f"file/{text}",
+        text,
+        arch,
+        "file",
+        types_of(extra, release=release, without=without).btf("vmlinux"),
+        config=AllOn() if config is None else config,
+        host=host,
+    )
+    return replace(facts, **fields)
+
+
+def types_of(
+    extra: Callable[[Writer], object] = lambda _: None,
+    *,
+    release: tuple[int, int] = (6, 12),
+    without: Collection[str] = (),
+) -> Writer:
+    """BTF of about that release: its enumerations, the markers of its age, all program types built in.
 
     ``without`` leaves out enumerators and functions by name (``BPF_MAP_TYPE_RINGBUF``); ``extra`` adds types.
-    ``config`` None: everything is on.
     """
     writer = Writer()
     enums: dict[str, dict[str, int]] = {
@@ -108,17 +127,7 @@ def kernel(
     called = [("called", writer.int, 0)] if "called" not in without else []
     writer.struct("bpf_subprog_info", 4, *called)
     extra(writer)
-    text = f"{release[0]}.{release[1]}.0"
-    facts = KernelFacts(
-        f"file/{text}",
-        text,
-        arch,
-        "file",
-        writer.btf("vmlinux"),
-        config=AllOn() if config is None else config,
-        host=host,
-    )
-    return replace(facts, **fields)
+    return writer
 
 
 def _last_helper(release: tuple[int, int]) -> int:
