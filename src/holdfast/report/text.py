@@ -7,7 +7,16 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from holdfast.needs.model import CoreReloNeed, KfuncNeed, MapNeed, Need, NeedKind, ObjectNeeds, ProgramNeeds
+from holdfast.needs.model import (
+    CoreReloNeed,
+    KfuncNeed,
+    LicenseNeed,
+    MapNeed,
+    Need,
+    NeedKind,
+    ObjectNeeds,
+    ProgramNeeds,
+)
 from holdfast.predict.model import Hazard, ProgramVerdict, Reason
 from holdfast.terms import MapType, Verdict
 
@@ -78,8 +87,9 @@ def _need(need: Need) -> str:
         text = f"{need.name}  {kind} {spec.key_size} -> {spec.value_size} bytes, {spec.max_entries} entries"
         if need.application_sets:
             text += f"; the application sets {' and '.join(need.application_sets)}"
-    elif need.kind is NeedKind.CAPABILITY:
-        text = need.name
+    elif isinstance(need, LicenseNeed):
+        says = "is" if need.compatible else "is not"
+        text = f"GPL-compatible, for {', '.join(need.demanded_by)}; the object's {need.license!r} {says}"
     if need.source:
         text += f"  [{need.source}]"
     if need.conditions:

@@ -105,6 +105,7 @@ def test_needs_text(holdfast: Command, objects: dict[str, Path]) -> None:
     assert "[rich.bpf.c:13]" in flat
     assert "ring RINGBUF 0 -> 0 bytes, 0 entries; the application sets max_entries" in flat
     assert "function vfs_read" in flat
+    assert "GPL-compatible, for bpf_strong_kfunc_with_a_long_name, bpf_weak; the object's 'GPL' is" in flat
     assert "CAP_BPF CAP_PERFMON" in flat
 
 
