@@ -23,6 +23,7 @@ from holdfast.terms import MapType, Verdict
 __all__ = ["WIDTH", "matrix_lines", "needs_lines", "summary_line", "verdict_lines"]
 
 WIDTH = 100
+_ACROSS = 15  # kernels in one table
 _SIGNS = {Verdict.LOADS: "+", Verdict.FAILS: "x", Verdict.UNKNOWN: "?"}
 
 
@@ -129,27 +130,37 @@ def _hazard_lines(hazard: Hazard) -> Iterator[str]:
 
 
 def summary_line(verdicts: Sequence[ProgramVerdict], *, bar: int = 40) -> str:
-    """Counts and a bar of ``bar`` cells: ``+`` loads, ``x`` fails, ``?`` unknown."""
+    """Counts and a bar of ``bar`` cells: ``+`` loads, ``x`` fails, ``?`` unknown. Each that is there gets a
+    cell.
+    """
     counts = Counter(verdict.verdict for verdict in verdicts)
     total = len(verdicts) or 1
-    cells = "".join(
-        _SIGNS[kind] * max(1, round(bar * counts[kind] / total)) if counts[kind] else "" for kind in Verdict
-    )
+    widths = {kind: max(1, round(bar * counts[kind] / total)) for kind in Verdict if counts[kind]}
+    if widths:
+        widths[max(widths, key=widths.__getitem__)] += bar - sum(widths.values())
+    cells = "".join(_SIGNS[kind] * width for kind, width in widths.items())
     words = ", ".join(f"{counts[kind]} {kind.value}" for kind in Verdict if counts[kind]) or "no programs"
-    return f"[{cells[:bar]:<{bar}}] {words}"
+    return f"[{cells:<{bar}}] {words}"
 
 
 def matrix_lines(verdicts: Sequence[ProgramVerdict]) -> Iterator[str]:
-    """Programs down, kernels across (by number; a legend names them), with the signs of a verdict."""
+    """Programs down, kernels across (by number; a legend names them), with the signs of a verdict.
+
+    More kernels than a line has room for follow in tables of their own.
+    """
     kernels = list(dict.fromkeys(verdict.kernel for verdict in verdicts))
-    cells = {(v.object_path, v.program, v.kernel): _SIGNS[v.verdict] for v in verdicts}
-    rows = list(dict.fromkeys((v.object_path, v.program) for v in verdicts))
     for number, kernel in enumerate(kernels, 1):
         yield f"  {number:>3}  {kernel}"
-    head = "".join(f"{number % 100:>3}" for number in range(1, len(kernels) + 1))
+    for first in range(0, len(kernels), _ACROSS):
+        yield from _table(verdicts, kernels[first : first + _ACROSS], first + 1)
+
+
+def _table(verdicts: Sequence[ProgramVerdict], kernels: Sequence[str], first: int) -> Iterator[str]:
+    cells = {(v.object_path, v.program, v.kernel): _SIGNS[v.verdict] for v in verdicts}
+    head = "".join(f"{number:>4}" for number in range(first, first + len(kernels)))
     room = WIDTH - len(head) - 2
-    yield "  " + head.rjust(len(head) + room)[: WIDTH - 2]
-    for path, program in rows:
+    yield "  " + " " * room + head
+    for path, program in dict.fromkeys((v.object_path, v.program) for v in verdicts):
         name = f"{path.rsplit('/', 1)[-1]}: {program}"
         name = name if len(name) <= room else name[: room - 1] + "~"
-        yield "  " + name.ljust(room) + "".join(f"{cells.get((path, program, k), ' '):>3}" for k in kernels)
+        yield "  " + name.ljust(room) + "".join(f"{cells.get((path, program, k), ' '):>4}" for k in kernels)
