@@ -162,7 +162,7 @@ def _check_identity(data: bytes, path: str) -> None:
         raise ObjectFileError(path, f"byte order {data[5]} is unknown", place="offset 0x5")
     kind, machine = struct.unpack_from("<HH" if data[5] == 1 else ">HH", data, 16)
     if machine not in (0, EM_BPF):  # very old clang wrote EM_NONE, and libbpf takes it
-        hint = "a BPF object can be embedded in it: `holdfast` reads the object alone"
+        hint = "a BPF object embedded in it must be carved out first"
         raise ObjectFileError(
             path, f"ELF for machine {machine}, not for BPF ({EM_BPF})", place="offset 0x12", hint=hint
         )
