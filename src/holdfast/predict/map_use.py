@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from holdfast.btf import Btf
 from holdfast.btf.skip import skip_mods_and_typedefs
@@ -51,9 +52,12 @@ def special_fields(btf: Btf, type_id: int) -> frozenset[Field]:
 
 
 def field_reasons(loaded: Loaded) -> Iterator[Reason]:
-    """Maps that are not created because of a field in their value (``map_check_btf()``)."""
+    """Maps that are not created because of a field in their value (``map_check_btf()``).
+
+    Of maps that need no BTF libbpf makes one without it then; that is for :func:`map_use_reasons`.
+    """
     for order, spec in enumerate(loaded.spec.maps):
-        if not spec.autocreate or not isinstance(spec.type, MapType):
+        if not spec.autocreate or not isinstance(spec.type, MapType) or not map_fields.needs_btf(spec.type):
             continue
         for field in _fields(loaded, spec):
             ruling = map_fields.map_takes(field, spec.type, loaded.kernel.ask)
@@ -72,10 +76,26 @@ def map_use_reasons(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
             continue
         ask = loaded.kernel.ask
         rulings = list(map_use.program_takes(spec.type, spec.flags, program.type, program.sleepable, ask))
-        for field in _fields(loaded, spec):
-            rulings.append(map_fields.program_takes(field, program.type, program.sleepable, ask))
+        fields = _fields(loaded, spec)
+        lost = [map_fields.map_takes(field, spec.type, ask) for field in fields]
+        if all(ruling.allowed is Allowed.YES for ruling in lost):
+            rulings += [
+                map_fields.program_takes(field, program.type, program.sleepable, ask) for field in fields
+            ]
+        elif not map_fields.needs_btf(spec.type) and _works_on(program, fields):
+            # Which map the helper works on is the verifier's to know.
+            rulings += [
+                replace(ruling, allowed=Allowed.UNKNOWN, why=f"libbpf creates it without BTF: {ruling.why}")
+                for ruling in lost
+                if ruling.allowed is not Allowed.YES
+            ]
         for ruling in rulings:
             yield from _reason(spec, ruling, Stage.VERIFIER, named[spec.name])
+
+
+def _works_on(program: ProgramSpec, fields: frozenset[Field]) -> bool:
+    helpers = {insn.imm for insn in program.insns if insn.is_helper_call}
+    return any(map_fields.users(field) & helpers for field in fields)
 
 
 def _fields(loaded: Loaded, spec: MapSpec) -> frozenset[Field]:

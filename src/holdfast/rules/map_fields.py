@@ -16,7 +16,7 @@ from holdfast.rules.map_table import TREES
 from holdfast.rules.program_types import TRACING_TYPES
 from holdfast.terms import MapType, ProgramType
 
-__all__ = ["Field", "map_takes", "program_takes"]
+__all__ = ["Field", "map_takes", "needs_btf", "program_takes", "users"]
 
 
 class Field(StrEnum):
@@ -74,11 +74,14 @@ _LOCKS: Final = frozenset({Field.SPIN_LOCK, Field.RES_SPIN_LOCK})
 
 
 def map_takes(field: Field, map_type: MapType, ask: Ask) -> Ruling:
-    """Whether a map of that type can be created with such a field in its value."""
+    """Whether a map of that type can be created, with its BTF, with such a field in its value.
+
+    A kernel that does not know the field takes it for plain bytes.
+    """
     sign = _SIGNS.get(field)
     known = ask.btf(sign) if sign else None
     if known is False:
-        return Ruling(Allowed.NO, f"this kernel knows no {field}", str(sign))
+        return Ruling(Allowed.YES, "", str(sign))
     trees, by_release = trees_in(ask, TREES)
     row = _MAPS[field]
     cells = [row[min(tree, len(row) - 1)] for tree in trees]
@@ -87,18 +90,48 @@ def map_takes(field: Field, map_type: MapType, ask: Ask) -> Ruling:
         cells = [cell for cell in cells if cell != "-"] or [next(cell for cell in row if cell != "-")]
     rulings = []
     for cell in cells:
-        allowed = map_type.name in cell.split()
+        allowed = cell == "-" or map_type.name in cell.split()
         why = "" if allowed else f"a value of a {map_type.name} map cannot hold a {field}"
         rulings.append(Ruling(Allowed.YES if allowed else Allowed.NO, why, _CREATE, by_release=by_release))
     return combine(rulings)
 
 
+_WITH_BTF: Final = frozenset(
+    {MapType.SK_STORAGE, MapType.INODE_STORAGE, MapType.TASK_STORAGE, MapType.CGRP_STORAGE}
+)
+# By the helper that asks for the field's place in the map's BTF.
+_USERS: Final[dict[Field, frozenset[int]]] = {
+    Field.SPIN_LOCK: frozenset({93}),  # bpf_spin_lock
+    Field.TIMER: frozenset({169}),  # bpf_timer_init
+    Field.KPTR: frozenset({194}),  # bpf_kptr_xchg
+}
+
+
+def needs_btf(map_type: MapType) -> bool:
+    """Whether the kernel creates no such map without BTF of its value (bpf_local_storage_map_alloc_check).
+
+    Others libbpf creates without BTF when the kernel objects to it (``bpf_object__create_map()``).
+    """
+    return map_type in _WITH_BTF
+
+
+def users(field: Field) -> frozenset[int]:
+    """Numbers of the helpers that work on the field, and only where the map has its BTF."""
+    return _USERS.get(field, frozenset())
+
+
 def program_takes(field: Field, program_type: ProgramType, sleepable: bool, ask: Ask) -> Ruling:
     """Whether a program of that kind may use a map whose values hold such a field."""
+    sign = _SIGNS.get(field)
+    known = ask.btf(sign) if sign else None
+    if known is False:
+        return Ruling(Allowed.YES, "", str(sign))
     trees, by_release = trees_in(ask, TREES)
+    row = _MAPS[field]
     rulings = []
     for tree in trees:
-        why = _objection(field, program_type, sleepable, tree)
+        plain = not known and row[min(tree, len(row) - 1)] == "-"
+        why = "" if plain else _objection(field, program_type, sleepable, tree)
         rulings.append(Ruling(Allowed.NO if why else Allowed.YES, why, _LOAD, by_release=by_release))
     return combine(rulings)
 

@@ -185,8 +185,11 @@ def test_fields_of_values() -> None:
     assert map_fields.map_takes(Field.SPIN_LOCK, MapType.LRU_HASH, lock).allowed is NO
     timer = Era(5, 15, extra=(Sign.struct("bpf_timer"),))
     assert map_fields.map_takes(Field.TIMER, MapType.ARRAY, timer).allowed is YES
-    assert map_fields.map_takes(Field.TIMER, MapType.ARRAY, Era(5, 10)).allowed is NO
-    assert map_fields.program_takes(Field.SPIN_LOCK, ProgramType.KPROBE, False, Era(6, 12)).allowed is NO
-    assert map_fields.program_takes(Field.TIMER, ProgramType.KPROBE, False, Era(6, 18)).allowed is NO
-    assert map_fields.program_takes(Field.TIMER, ProgramType.KPROBE, False, Era(7, 1)).allowed is YES
-    assert map_fields.program_takes(Field.SPIN_LOCK, ProgramType.XDP, True, Era(6, 1)).allowed is NO
+    assert map_fields.map_takes(Field.TIMER, MapType.ARRAY, Era(5, 10)).allowed is YES  # plain bytes there
+    extra = (Sign.struct("bpf_spin_lock"), Sign.struct("bpf_timer"))
+    kprobe, takes = ProgramType.KPROBE, map_fields.program_takes
+    assert takes(Field.SPIN_LOCK, kprobe, False, Era(6, 12, extra=extra)).allowed is NO
+    assert takes(Field.TIMER, kprobe, False, Era(6, 18, extra=extra)).allowed is NO
+    assert takes(Field.TIMER, kprobe, False, Era(7, 1, extra=extra)).allowed is YES
+    assert takes(Field.TIMER, kprobe, False, Era(5, 10)).allowed is YES  # plain bytes there
+    assert takes(Field.SPIN_LOCK, ProgramType.XDP, True, Era(6, 1, extra=extra)).allowed is NO
