@@ -58,7 +58,8 @@ class KernelFacts:
     to its value (``y``, ``m``, a number, a string without quotes), without those that are not set; it may
     read its file when first asked; None where there is none. ``host`` is None for a kernel that
     is only a file: policy is then not judged. ``registrations`` is for what .BTF_ids and init code tell, by
-    kfunc name, None where they were not read.
+    kfunc name, None where they were not read. ``upstream`` is the version that a distribution's kernel is
+    made from, "" where that is the release.
 
     Not for use from several threads at once.
     """
@@ -75,6 +76,7 @@ class KernelFacts:
     probes: ProbeFacts | None = None
     kallsyms: Kallsyms | None = None
     registrations: Mapping[str, Registration] | None = None
+    upstream: str = ""
     _enums: dict[str, dict[str, int] | None] = field(default_factory=dict, repr=False)
     _tagged: dict[str, frozenset[int]] = field(default_factory=dict, repr=False)
     _kfunc_answers: dict[str, dict[ProgramType, set[bool | None]]] = field(default_factory=dict, repr=False)

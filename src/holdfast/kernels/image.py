@@ -23,6 +23,7 @@ from holdfast.kernels import kconfig
 from holdfast.kernels.cache import Cache, digest
 from holdfast.kernels.facts import KernelFacts
 from holdfast.kernels.kallsyms import ImageSymbols
+from holdfast.kernels.upstream import upstream_version
 
 __all__ = ["from_path"]
 
@@ -50,7 +51,8 @@ _COMPRESSED: Final = (
     (b"\x89LZO", "lzo"),
 )
 _PACKAGES: Final = ((b"!<arch>\ndebian-binary", "Debian package"), (b"\xed\xab\xee\xdb", "RPM package"))
-_BANNER: Final = re.compile(rb"Linux version (\d[\w.+~:-]{0,100}) ")
+# linux_banner: release, builder, compiler, and what uname -v says.
+_BANNER: Final = re.compile(rb"Linux version (\d[\w.+~:-]{0,100}) (?:[^\n\0]{0,400}? (#\d[^\n\0]{0,100}))?")
 _EXTRACT: Final = "unpack it first: scripts/extract-vmlinux of the kernel source writes the vmlinux inside"
 
 
@@ -155,13 +157,16 @@ def _read_vmlinux(elf: _Elf, path: str, cache: Cache) -> KernelFacts:
     text = _Window(elf.image, rodata.offset, rodata.offset + rodata.size) if rodata else None
     banner = _BANNER.search(elf.image, text.start, text.end) if text else None
     release = banner[1].decode("ascii", "replace") if banner else ""
+    uname_version = banner[2].decode("ascii", "replace") if banner and banner[2] else ""
+    config = kconfig.embedded(text) if text else None
     return KernelFacts(
         id=f"file/{release or Path(path).name}",
         release=release,
         arch=_ARCHES.get(elf.machine, f"e_machine {elf.machine}"),
         source="file",
         vmlinux=btf,
-        config=kconfig.embedded(text) if text else None,
+        config=config,
+        upstream=upstream_version(uname_version, (config or {}).get("CONFIG_VERSION_SIGNATURE", "")),
         kallsyms=ImageSymbols(text[:]) if text else None,
     )
 

@@ -26,6 +26,7 @@ from holdfast.kernels.cache import Cache, digest, folder
 from holdfast.kernels.facts import Kallsyms, KernelFacts
 from holdfast.kernels.host import HostFacts
 from holdfast.kernels.probed import Wanted
+from holdfast.kernels.upstream import upstream_version
 
 __all__ = ["ask", "facts", "host"]
 
@@ -58,6 +59,7 @@ def facts(probe: Wanted | None = None, *, cache: Cache | None = None) -> KernelF
         config=_config(release),
         host=host(),
         kallsyms=_kallsyms(),
+        upstream=upstream_version(os.uname().version, _text(_PROC / "version_signature")),
     )
     return found if probe is None else ask(found, probe, cache=cache)
 

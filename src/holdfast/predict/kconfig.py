@@ -80,7 +80,7 @@ def kconfig_reader(spec: ObjectSpec, facts: KernelFacts) -> Callable[[int, int],
 
 def _value(spec: ObjectSpec, extern: ExternSpec, facts: KernelFacts) -> int | None:
     if extern.name == "LINUX_KERNEL_VERSION":
-        return _version_code(facts.release)
+        return _version_code(facts.upstream or facts.release)
     if extern.name == "LINUX_HAS_BPF_COOKIE":
         # probe_kern_bpf_cookie(): the helper bpf_get_attach_cookie can be called (5.15)
         known = facts.helper_known(174).value
