@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from holdfast.elf.spec import ObjectSpec, ProgramSpec
 from holdfast.kernels.facts import KernelFacts
+from holdfast.predict.addresses import address_reasons
 from holdfast.predict.context import Kernel, Loaded
 from holdfast.predict.externs import extern_hazards, extern_reasons
 from holdfast.predict.instructions import instruction_reasons
@@ -58,6 +59,7 @@ class Predictor:
             found += target_reasons(loaded, program)
             found += place_reasons(loaded, program)
             found += map_use_reasons(loaded, program)
+            found += address_reasons(loaded, program)
             found += instruction_reasons(loaded, program, relocated)
             found += walk_reasons(loaded, program, relocated)
         reasons = tuple(sorted(found, key=lambda reason: (reason.stage, reason.order)))

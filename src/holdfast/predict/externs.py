@@ -54,7 +54,10 @@ def _refused(loaded: Loaded, extern: ExternSpec, found: KsymResolution, order: i
             message = f"libbpf finds no single symbol for it in /proc/kallsyms: {found.reason}"
         hint = "declare it __weak and guard each call by bpf_ksym_exists(), or load the module that has it"
     word = "kfunc" if is_kfunc else "ksym"
-    evidence = Evidence.SYSTEM if extern.kind is ExternKind.KSYM_UNTYPED else Evidence.BTF
+    evidence = Evidence.BTF
+    if extern.kind is ExternKind.KSYM_UNTYPED:
+        evidence = Evidence.SYSTEM
+        order += 1 << 20  # found last, with strong kconfig values that are not set
     return Reason(code, f"{word} {extern.name}", message, Stage.EXTERNS, evidence, True, None, hint, order)
 
 

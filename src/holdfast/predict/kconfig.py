@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
 from typing import Final
 
-from holdfast.btf.types import Array, Enum, Int
+from holdfast.btf.types import Array, Int
 from holdfast.elf.spec import ExternKind, ExternSpec, ObjectSpec
 from holdfast.kernels.facts import KernelFacts
 from holdfast.predict.codes import ReasonCode
@@ -18,15 +19,21 @@ from holdfast.terms import Evidence
 __all__ = ["kconfig_reader", "kconfig_reasons"]
 
 _TRISTATE: Final = {"n": 0, "y": 1, "m": 2}
+_SIGNED, _BOOL = 1, 4  # BTF_INT_SIGNED, BTF_INT_BOOL
 _VIRTUAL: Final = ("LINUX_KERNEL_VERSION", "LINUX_HAS_BPF_COOKIE", "LINUX_HAS_SYSCALL_WRAPPER")
 
 
 def kconfig_reasons(spec: ObjectSpec, facts: KernelFacts) -> Iterator[Reason]:
     """Reasons of kconfig externs; they stop the whole object."""
     externs = [e for e in spec.externs if e.kind is ExternKind.KCONFIG]
-    plain = [e for e in externs if not e.name.startswith("LINUX_")]
+    plain = [e for e in externs if e.name.startswith("CONFIG_")]
     for extern in externs:
-        if extern.name.startswith("LINUX_") and extern.name not in _VIRTUAL and not extern.weak:
+        if extern in plain:
+            continue
+        if extern.name in _VIRTUAL:
+            if problem := _virtual_problem(spec, extern, facts):
+                yield _reason(ReasonCode.KCONFIG_INCOMPATIBLE, extern, problem, Evidence.OBJECT)
+        elif not extern.name.startswith("LINUX_") or not extern.weak:
             message = f"libbpf knows no virtual kconfig value {extern.name}"
             yield _reason(ReasonCode.KCONFIG_MISSING, extern, message, Evidence.RULE)
     if plain and facts.config is None:
@@ -41,10 +48,80 @@ def kconfig_reasons(spec: ObjectSpec, facts: KernelFacts) -> Iterator[Reason]:
         yield _reason(code, plain[0], message, Evidence.SYSTEM, certain=known, hint=hint)
         return
     for extern in plain:
-        if not extern.weak and facts.config is not None and extern.name not in facts.config:
+        text = facts.config.get(extern.name) if facts.config is not None else None
+        if text is not None:
+            if problem := _problem(spec, extern, text):
+                hint = "declare it with the type of its value: bool, enum libbpf_tristate, int, char, char[]"
+                yield _reason(ReasonCode.KCONFIG_INCOMPATIBLE, extern, problem, Evidence.CONFIG, hint=hint)
+        elif not extern.weak:
             message = f"{extern.name} is not set in the kernel's config"
             hint = "declare it __weak to get 0 where it is not set"
-            yield _reason(ReasonCode.KCONFIG_MISSING, extern, message, Evidence.CONFIG, hint=hint)
+            yield _reason(ReasonCode.KCONFIG_MISSING, extern, message, Evidence.CONFIG, hint=hint, last=True)
+
+
+class _Type(StrEnum):
+    """``enum kcfg_type`` of libbpf, in the words of C."""
+
+    BOOL = "bool"
+    TRISTATE = "enum libbpf_tristate"
+    CHAR = "char"
+    INT = "int"
+    TEXT = "char[]"
+
+
+def _type(spec: ObjectSpec, extern: ExternSpec) -> tuple[_Type, bool]:
+    """(``find_kcfg_type()``, whether it is signed)."""
+    assert spec.btf is not None
+    shape = spec.btf.type(extern.type_id)
+    if isinstance(shape, Array):
+        return _Type.TEXT, False
+    if isinstance(shape, Int) and shape.encoding & _BOOL:
+        return _Type.BOOL, False
+    if isinstance(shape, Int):
+        return _Type.CHAR if shape.size == 1 else _Type.INT, bool(shape.encoding & _SIGNED)
+    return _Type.TRISTATE, False
+
+
+def _problem(spec: ObjectSpec, extern: ExternSpec, text: str) -> str | None:
+    """What keeps libbpf from storing the value of a config line (``bpf_object__process_kconfig_line()``)."""
+    kind, signed = _type(spec, extern)
+    what = f"{extern.name}={text} does not go into the object's {kind}"
+    if text in _TRISTATE:
+        fits = kind in (_Type.TRISTATE, _Type.CHAR) or (kind is _Type.BOOL and text != "m")
+        # a string may be just one of these letters, and facts do not keep its quotes
+        return None if fits or kind is _Type.TEXT else what
+    number = _number(text)
+    if number is None:
+        return None if kind is _Type.TEXT else what
+    if kind in (_Type.BOOL, _Type.TRISTATE):
+        return what
+    return None if kind is _Type.TEXT or _in_range(number, extern.size, signed) else what
+
+
+def _virtual_problem(spec: ObjectSpec, extern: ExternSpec, facts: KernelFacts) -> str | None:
+    """As :func:`_problem`, for a value that libbpf makes up (``set_kcfg_value_num()``)."""
+    kind, signed = _type(spec, extern)
+    value = _value(spec, extern, facts)
+    fits = kind not in (_Type.TRISTATE, _Type.TEXT)
+    if fits and value is not None:
+        fits = value <= 1 if kind is _Type.BOOL else _in_range(value, extern.size, signed)
+    return None if fits else f"the value of {extern.name} does not go into the object's {kind}"
+
+
+def _number(text: str) -> int | None:
+    """As ``strtoull()`` of base 0 reads it, unsigned 64 bit."""
+    try:
+        return int(text, 0) & (1 << 64) - 1
+    except ValueError:
+        return None
+
+
+def _in_range(value: int, size: int, signed: bool) -> bool:
+    """``is_kcfg_value_in_range()``; ``size`` in bytes."""
+    bits = 8 * size
+    if size == 8:
+        return True
+    return (value + (1 << bits - 1)) % (1 << 64) < 1 << bits if signed else value < 1 << bits
 
 
 def _reason(
@@ -55,9 +132,11 @@ def _reason(
     *,
     certain: bool = True,
     hint: str | None = None,
+    last: bool = False,
 ) -> Reason:
-    # libbpf reads the config first and finds strong externs without a value last
-    order = 100 if certain else 0
+    # libbpf makes up its own values, reads the config, resolves symbols, and finds strong externs without a
+    # value last
+    order = 1 << 20 if last else -1
     return Reason(
         code, f"kconfig {extern.name}", message, Stage.EXTERNS, evidence, certain, None, hint, order
     )
@@ -93,13 +172,15 @@ def _value(spec: ObjectSpec, extern: ExternSpec, facts: KernelFacts) -> int | No
 
 
 def _syscall_wrapper(facts: KernelFacts) -> int | None:
-    """libbpf looks for ``__<arch>_sys_bpf`` in kallsyms (``probe_kern_syscall_wrapper()``); FUNCs name it
-    too.
-    """
+    """Whether libbpf can put a kprobe on ``__<arch>_sys_bpf`` (``probe_kern_syscall_wrapper()``)."""
     prefix = {"x86_64": "__x64", "amd64": "__x64", "aarch64": "__arm64", "arm64": "__arm64"}.get(facts.arch)
-    if prefix is None or facts.vmlinux is None:
+    if facts.config_enabled("CONFIG_KPROBE_EVENTS").value is False:
+        return 0
+    if facts.host is not None and facts.host.lockdown == "confidentiality":
+        return 0  # LOCKDOWN_KPROBES
+    if prefix is None or facts.vmlinux is None or facts.function(f"{prefix}_sys_bpf") is None:
         return None
-    return int(facts.function(f"{prefix}_sys_bpf") is not None) or None
+    return 1 if facts.config_enabled("CONFIG_KPROBE_EVENTS").value else None
 
 
 def _version_code(release: str) -> int | None:
@@ -121,16 +202,10 @@ def _from_config(spec: ObjectSpec, extern: ExternSpec, config: Mapping[str, str]
     text = config.get(extern.name)
     if text is None:
         return 0
-    shape = spec.btf.type(extern.type_id)
-    if isinstance(shape, Array):
-        return None  # a string: the analysis of live code does not follow it
+    kind, _ = _type(spec, extern)
+    if kind is _Type.TEXT or _problem(spec, extern, text):
+        return None  # a string, which the analysis of live code does not follow; or libbpf stops there
     if text in _TRISTATE:
-        if isinstance(shape, Enum):  # enum libbpf_tristate: TRI_NO 0, TRI_YES 1, TRI_MODULE 2
-            return _TRISTATE[text]
-        if isinstance(shape, Int) and shape.encoding & 2:  # char: the letter itself
-            return ord(text)
-        return None if text == "m" else _TRISTATE[text]
-    try:
-        return int(text, 0) & ((1 << 8 * extern.size) - 1)
-    except ValueError:
-        return None
+        return ord(text) if kind is _Type.CHAR else _TRISTATE[text]
+    number = _number(text)
+    return None if number is None else number & ((1 << 8 * extern.size) - 1)

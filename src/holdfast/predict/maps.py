@@ -18,6 +18,17 @@ from holdfast.terms import Evidence, MapFlag, MapType
 
 __all__ = ["map_hazards", "map_reasons"]
 
+# Their operations have no map_meta_equal, in the trees 5.10 to 6.18
+_NEVER_INNER = frozenset(
+    {
+        MapType.PROG_ARRAY,
+        MapType.ARRAY_OF_MAPS,
+        MapType.HASH_OF_MAPS,
+        MapType.CGROUP_STORAGE,
+        MapType.PERCPU_CGROUP_STORAGE,
+        MapType.STRUCT_OPS,
+    }
+)
 PAGE_SIZE = 4096  # bytes, of amd64 and of Debian's arm64 kernels
 
 
@@ -29,14 +40,13 @@ def map_reasons(loaded: Loaded) -> Iterator[Reason]:
         yield from _created(loaded, spec, order)
         if spec.inner is not None:
             yield from _created(loaded, spec.inner, order)
+            yield from _as_inner(spec, spec.inner, order)
 
 
 def _created(loaded: Loaded, spec: MapSpec, order: int) -> Iterator[Reason]:
     need = f"map {spec.name}"
     if not isinstance(spec.type, MapType):
-        yield _reason(
-            ReasonCode.MAP_TYPE_UNKNOWN, need, f"map type {spec.type} is new to Holdfast", order, False
-        )
+        yield _newer(loaded, spec, spec.type, order)
         return
     answer = loaded.facts.map_type(spec.type)
     if answer.value is False:
@@ -56,6 +66,23 @@ def _created(loaded: Loaded, spec: MapSpec, order: int) -> Iterator[Reason]:
         code = ReasonCode.MAP_INVALID if certain else ReasonCode.MAP_UNKNOWN
         message = ruling.told
         yield _reason(code, need, message, order, certain, Evidence.RULE)
+
+
+def _newer(loaded: Loaded, spec: MapSpec, number: int, order: int) -> Reason:
+    """A type that came after this Holdfast: the kernel's enumeration has it or not."""
+    known = loaded.facts.enumerators("bpf_map_type")
+    need = f"map {spec.name}"
+    if known is not None and number not in known.values():
+        message = f"the kernel has no map type {number}: enum bpf_map_type ends before it"
+        return _reason(ReasonCode.MAP_TYPE_MISSING, need, message, order, True, Evidence.BTF)
+    message = f"map type {number} is new to Holdfast"
+    return _reason(ReasonCode.MAP_TYPE_UNKNOWN, need, message, order, False)
+
+
+def _as_inner(outer: MapSpec, spec: MapSpec, order: int) -> Iterator[Reason]:
+    if spec.type in _NEVER_INNER and isinstance(spec.type, MapType):
+        message = f"a map of type {spec.type.name} cannot be an inner map (bpf_map_meta_alloc(), since v5.10)"
+        yield _reason(ReasonCode.MAP_INVALID, f"map {outer.name}", message, order, True, Evidence.RULE)
 
 
 def _assumed(loaded: Loaded, kind: MapType) -> bool:

@@ -134,8 +134,8 @@ def _reached(
     statics = static_starts(program)
     global_starts = [p.start for p in program.parts[1:] if p.is_global]
     # Since commit 2afae08c9dcb ("bpf: Validate global subprogs lazily", v6.8) only called ones are verified;
-    # the same series renamed do_check_subprogs' state to struct bpf_subprog_info.called, which BTF shows.
-    lazily = loaded.kernel.ask.btf(Sign.member("bpf_subprog_info", "called"))
+    # which keeps note of it in struct bpf_func_info_aux.
+    lazily = loaded.kernel.ask.btf(Sign.member("bpf_func_info_aux", "called"))
     entries = [0] if lazily else [0, *global_starts]
     return explore(
         insns,

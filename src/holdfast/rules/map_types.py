@@ -275,7 +275,8 @@ def _range(sizes: tuple[int, ...]) -> str:
 
 
 def _flags(row: MapTypeRule, flags: Flag) -> Iterator[str]:
-    odd = flags & ~(row.flags | Flag.TOKEN_FD)
+    # On whole numbers: the complement of an IntFlag has but the bits that have names
+    odd = Flag(int(flags) & ~int(row.flags | Flag.TOKEN_FD))
     if odd:
         yield f"takes no flag {_names(odd)}"
     missing = row.required & ~flags

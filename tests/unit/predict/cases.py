@@ -78,6 +78,7 @@ def mapped(declaration: str, section: str = "tc") -> str:
 ARRAY = "__uint(type, 2); __uint(max_entries, 1); __type(key, int); __type(value, int);"
 CGROUPS, XSKS = ARRAY.replace("2", "8", 1), ARRAY.replace("2", "17", 1)
 OUTER = ARRAY.replace("2", "12", 1).replace("__type(value, int)", f"__array(values, struct {{ {ARRAY} }})")
+TASKS = "__uint(type, 29); __uint(map_flags, 1); __type(key, int);"
 HASH = "__uint(type, 1); __uint(max_entries, 1); __type(key, int);"
 
 
@@ -288,6 +289,39 @@ CASES = (
         ),
         "unreadable",
     ),
+    *(
+        Case(
+            R.KCONFIG_INCOMPATIBLE,
+            f"CONFIG_A={value} does not go into the object's {said}",
+            Side(
+                program("tc", "return 0 + (long)CONFIG_A;", f"extern {wrong} __kconfig __weak;"),
+                facts(config=AllOn(A=value)),
+            ),
+            Side(
+                program("tc", "return 0 + (long)CONFIG_A;", f"extern {right} __kconfig __weak;"),
+                facts(config=AllOn(A=value)),
+            ),
+            f"{value}-{said}",
+        )
+        for value, said, wrong, right in (
+            ("m", "bool", "bool CONFIG_A", "enum libbpf_tristate CONFIG_A"),
+            ("y", "int", "int CONFIG_A", "char CONFIG_A"),
+            ("y", "int", "long CONFIG_A", "bool CONFIG_A"),
+            ("250", "bool", "bool CONFIG_A", "int CONFIG_A"),
+            ("1", "enum libbpf_tristate", "enum libbpf_tristate CONFIG_A", "char CONFIG_A"),
+            ("300", "char", "char CONFIG_A", "__u16 CONFIG_A"),
+            ("-1", "int", "__u32 CONFIG_A", "int CONFIG_A"),
+            ("0x80000000", "int", "int CONFIG_A", "__u32 CONFIG_A"),
+            ("(none)", "int", "int CONFIG_A", "char CONFIG_A[8]"),
+        )
+    ),
+    Case(
+        R.KCONFIG_INCOMPATIBLE,
+        "the value of LINUX_KERNEL_VERSION does not go into",
+        Side(program("tc", "return LINUX_KERNEL_VERSION;", "extern short LINUX_KERNEL_VERSION __kconfig;")),
+        Side(program("tc", "return LINUX_KERNEL_VERSION;", "extern int LINUX_KERNEL_VERSION __kconfig;")),
+        "virtual",
+    ),
     Case(
         R.KCONFIG_UNKNOWN,
         "nothing tells the config",
@@ -308,6 +342,13 @@ CASES = (
         "untyped",
     ),
     Case(
+        R.KSYM_MISSING,
+        "CONFIG_KALLSYMS_ALL is not set",
+        Side(runqueues("__weak"), facts(with_variable("rq"), config=AllOn("KALLSYMS_ALL"))),
+        Side(runqueues("__weak"), facts(with_variable("rq"))),
+        "address",
+    ),
+    Case(
         R.KSYM_INCOMPATIBLE,
         "the object expects",
         Side(runqueues("__weak"), facts(with_variable("int"))),
@@ -318,6 +359,13 @@ CASES = (
         "nothing tells whether",
         Side(UNTYPED),
         Side(UNTYPED.replace("__ksym;", "__ksym __weak;")),
+    ),
+    Case(
+        R.KSYM_UNKNOWN,
+        "may have no address",
+        Side(runqueues(), unconfigured(with_variable("rq"))),
+        Side(runqueues(), facts(with_variable("rq"))),
+        "address",
     ),
     Case(
         R.KFUNC_MISSING,
@@ -401,6 +449,13 @@ CASES = (
     Case(R.CORE_MISSING, "no field 'gone'", Side(FIELD % "gone"), Side(GUARDED_FIELD)),
     Case(
         R.MAP_TYPE_MISSING,
+        "no map type 222",
+        Side(mapped("__uint(type, 222);")),
+        Side(mapped("__uint(type, 222);"), blind()),
+        "newer",
+    ),
+    Case(
+        R.MAP_TYPE_MISSING,
         "no map type RINGBUF",
         Side(
             mapped("__uint(type, 27); __uint(max_entries, 4096);"), facts(without=("BPF_MAP_TYPE_RINGBUF",))
@@ -414,7 +469,12 @@ CASES = (
         Side(mapped(CGROUPS)),
         "config",
     ),
-    Case(R.MAP_TYPE_UNKNOWN, "map type 222 is new", Side(mapped("__uint(type, 222);")), Side(mapped(ARRAY))),
+    Case(
+        R.MAP_TYPE_UNKNOWN,
+        "map type 222 is new",
+        Side(mapped("__uint(type, 222);"), blind()),
+        Side(mapped("__uint(type, 222);")),
+    ),
     Case(
         R.MAP_TYPE_UNKNOWN,
         "cannot be told",
@@ -439,10 +499,24 @@ CASES = (
         R.MAP_UNKNOWN,
         "cannot hold a kptr",
         Side(
-            mapped(f'{HASH} __type(value, struct {{ int __attribute__((btf_type_tag("kptr"))) *p; }});'),
-            facts(release=(5, 12)),
+            mapped(f'{TASKS} __type(value, struct {{ int __attribute__((btf_type_tag("kptr"))) *p; }});'),
+            facts(release=(6, 5)),
         ),
-        Side(mapped(f"{HASH} __type(value, struct {{ int *p; }});"), facts(release=(5, 12))),
+        Side(mapped(f"{TASKS} __type(value, struct {{ int *p; }});"), facts(release=(6, 5))),
+    ),
+    Case(
+        R.MAP_INVALID,
+        "cannot be an inner map",
+        Side(mapped(OUTER.replace("type, 2)", "type, 3)"))),
+        Side(mapped(OUTER)),
+        "kind of inner",
+    ),
+    Case(
+        R.MAP_INVALID,
+        "takes no flag 0x800000",
+        Side(mapped(f"{ARRAY} __uint(map_flags, 0x800000);")),
+        Side(mapped(f"{ARRAY} __uint(map_flags, 0x400);")),
+        "flag",
     ),
     Case(
         R.TARGET_UNSET,

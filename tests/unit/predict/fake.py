@@ -125,7 +125,7 @@ def types_of(
     members = [(name, writer.int, 0) for name in built if name not in without]
     writer.struct("bpf_ctx_convert", 4, *members)
     called = [("called", writer.int, 0)] if "called" not in without else []
-    writer.struct("bpf_subprog_info", 4, *called)
+    writer.struct("bpf_func_info_aux", 4, *called)
     extra(writer)
     return writer
 
