@@ -32,8 +32,8 @@ def refused_accesses(
 ) -> Iterator[tuple[Ruling, list[int]]]:
     """Rulings that are no plain yes, each with the slots of the live loads and stores that it is about."""
     prototype = _prototype(loaded, program)
-    size = None if prototype else _context_size(loaded, program)
-    suspicious = _holds_context(relocated) or _reads_far(program, relocated, size)
+    context = None if prototype else _context(loaded, program)
+    suspicious = _holds_context(relocated) or _reads_far(program, relocated, context)
     if prototype is None and not suspicious:
         return
     found: dict[Ruling, list[int]] = {}
@@ -44,8 +44,8 @@ def refused_accesses(
             btf, proto = prototype
             is_tracepoint = _is_tracepoint(program)
             ruling = arguments.readable(btf, proto, at, program.attach_type, tracepoint=is_tracepoint)
-        elif ruling.allowed is Allowed.YES and size is not None:
-            ruling = arguments.inside(program.type, size, at, program.attach_type)
+        elif ruling.allowed is Allowed.YES and context is not None:
+            ruling = arguments.inside(program.type, *context, at, program.attach_type)
         if ruling.allowed is not Allowed.YES:
             found.setdefault(ruling, []).append(slot)
     writing = arguments.writable(program.type, loaded.kernel.ask)
@@ -54,20 +54,23 @@ def refused_accesses(
     yield from found.items()
 
 
-def _context_size(loaded: Loaded, program: ProgramSpec) -> int | None:
-    """Bytes of the struct that the program gets in this kernel."""
+def _context(loaded: Loaded, program: ProgramSpec) -> tuple[Btf, Struct] | None:
+    """The struct that the program gets in this kernel."""
     name = arguments.CONTEXT_STRUCTS.get(program.type)
     place = loaded.facts.find(name, Kind.STRUCT) if name else None
     kind = place.btf.type(place.type_id) if place else None
-    return kind.size if isinstance(kind, Struct) and kind.size else None
+    return (place.btf, kind) if place and isinstance(kind, Struct) and kind.size else None
 
 
-def _reads_far(program: ProgramSpec, relocated: Relocated, size: int | None) -> bool:
+def _reads_far(program: ProgramSpec, relocated: Relocated, context: tuple[Btf, Struct] | None) -> bool:
     """Whether any load could be refused, if it were one from the context: else none need be looked for."""
-    if size is None:
+    if context is None:
         return False
-    limit = 20 if program.type is ProgramType.XDP else size
-    return any(i.opcode & 0x07 == Opclass.LDX and i.off >= limit for i in relocated.insns)
+    starts = {member.bit_offset // 8 for member in context[1].members}
+    limit = 20 if program.type is ProgramType.XDP else context[1].size
+    return any(
+        i.opcode & 0x07 == Opclass.LDX and (i.off >= limit or i.off not in starts) for i in relocated.insns
+    )
 
 
 def _holds_context(relocated: Relocated) -> bool:

@@ -15,6 +15,7 @@ from holdfast.kernels.facts import KernelFacts
 from holdfast.predict.addresses import address_reasons
 from holdfast.predict.context import Kernel, Loaded
 from holdfast.predict.externs import extern_hazards, extern_reasons
+from holdfast.predict.global_functions import global_function_reasons
 from holdfast.predict.instructions import instruction_reasons
 from holdfast.predict.kconfig import kconfig_reasons
 from holdfast.predict.map_use import field_reasons, map_use_reasons
@@ -61,6 +62,7 @@ class Predictor:
             found += map_use_reasons(loaded, program)
             found += address_reasons(loaded, program)
             found += instruction_reasons(loaded, program, relocated)
+            found += global_function_reasons(loaded, program, relocated)
             found += walk_reasons(loaded, program, relocated)
         reasons = tuple(sorted(found, key=lambda reason: (reason.stage, reason.order)))
         return ProgramVerdict(

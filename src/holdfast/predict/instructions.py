@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from holdfast.elf.spec import ProgramSpec
+from holdfast.elf.spec import ProgramSpec, ReferenceKind
 from holdfast.insn.features import FEATURES, InsnFeature, first_slots
 from holdfast.predict.codes import ReasonCode
 from holdfast.predict.context import Loaded
@@ -33,8 +33,17 @@ def instruction_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocat
             Stage.LOAD,  # E2BIG, before the verifier
             Evidence.RULE,
         )
-    # A poisoned instruction counts as what libbpf makes of it: the call of a helper that nobody has.
-    where = first_slots(relocated.insns)
+    # A poisoned instruction counts as what libbpf makes of it: the call of a helper that nobody has. So does
+    # the call of a kfunc that is weak and absent (bpf_object__relocate_data).
+    absent = {
+        r.slot
+        for r in program.references
+        if r.kind is ReferenceKind.KFUNC_CALL and r.name in loaded.ksyms and loaded.ksyms[r.name].absent
+    }
+    where = first_slots(
+        relocated.insns,
+        (slot for slot in range(len(relocated.insns)) if slot not in absent) if absent else None,
+    )
     for feature, slot in where.items():
         ruling = _ruling(loaded, program, feature)
         if ruling.allowed is not Allowed.YES:

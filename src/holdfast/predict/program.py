@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from holdfast.elf.sections import SectionFlag
 from holdfast.elf.spec import ObjectSpec, ProgramSpec
 from holdfast.kernels.probed import KindUse
 from holdfast.needs.licenses import is_gpl_compatible
@@ -180,6 +181,19 @@ def _flags(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
             certain,
             order=3,
         )
+
+    if program.definition and SectionFlag.XDP_FRAGS in program.definition.flags:
+        ruling = program_types.frags_accepted(ask)
+        if ruling.allowed is Allowed.NO:
+            yield Reason(
+                ReasonCode.ATTACH_TYPE_MISSING,
+                "BPF_F_XDP_HAS_FRAGS",
+                ruling.told,
+                Stage.LOAD,
+                Evidence.BTF,
+                hint='name the section "xdp" where frames fit into one buffer',
+                order=2,
+            )
 
 
 def _license(spec: ObjectSpec, program: ProgramSpec) -> Iterator[Reason]:

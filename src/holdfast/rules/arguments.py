@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import Final
 
 from holdfast.btf.reader import Btf
-from holdfast.btf.skip import skip_mods_and_typedefs
-from holdfast.btf.types import Composite, Enum, FuncProto, Int, Ptr
+from holdfast.btf.skip import UnsizedError, pointer_size, resolve_size, skip_mods_and_typedefs
+from holdfast.btf.types import Composite, Enum, FuncProto, Int, Member, Ptr, Struct
 from holdfast.rules.ask import Allowed, Ask, Ruling, Sign
 from holdfast.rules.eras import since
 from holdfast.terms import AttachType, ProgramType
@@ -116,20 +116,33 @@ def _kind(btf: Btf, type_id: int, what: str) -> Ruling:
 
 
 def inside(
-    program_type: ProgramType, context_size: int, offset: int, attach_type: AttachType | None
+    program_type: ProgramType, btf: Btf, context: Struct, offset: int, attach_type: AttachType | None
 ) -> Ruling:
-    """Whether a load at ``offset`` is inside the context, a struct of ``context_size`` bytes in this kernel.
+    """Whether a load at ``offset`` is inside the context, a struct of this kernel's ``btf``, and no padding.
 
-    ``egress_ifindex`` at the end of ``xdp_md`` is for programs in a devmap (xdp_is_valid_access, 5.8).
+    Newer members may stand where an older kernel has padding: ``__sk_buff.tstamp_type`` (5.18) does; a load
+    from there is refused by is_valid_access or, in 5.10, by convert_ctx_accesses. ``egress_ifindex`` at the
+    end of ``xdp_md`` is for programs in a devmap (xdp_is_valid_access, 5.8).
     """
     source = f"is_valid_access of {program_type.name}"
     name = CONTEXT_STRUCTS[program_type]
-    if not 0 <= offset < context_size:
-        why = f"it reads offset {offset} of its context, and struct {name} has {context_size} bytes here"
+    if not 0 <= offset < context.size:
+        why = f"it reads offset {offset} of its context, and struct {name} has {context.size} bytes here"
         return Ruling(Allowed.NO, why, source)
+    if not any(_covers(btf, member, offset) for member in context.members):
+        return Ruling(Allowed.NO, f"struct {name} has no member at offset {offset} here", source)
     if program_type is ProgramType.XDP and offset >= 20 and attach_type is not AttachType.XDP_DEVMAP:
         return Ruling(Allowed.NO, "it reads egress_ifindex, and is no program for a devmap", source)
     return Ruling(Allowed.YES, "", source)
+
+
+def _covers(btf: Btf, member: Member, offset: int) -> bool:
+    start = member.bit_offset // 8
+    try:
+        size = (member.bitfield_size + 7) // 8 or resolve_size(btf, member.type_id, pointer_size(btf))
+    except UnsizedError:
+        return start <= offset
+    return start <= offset < start + size
 
 
 _READ_ONLY: Final = frozenset(

@@ -17,6 +17,7 @@ __all__ = [
     "attach_type_accepted",
     "capabilities",
     "compiled_in",
+    "frags_accepted",
     "kfunc_hook",
     "licence_accepted",
     "return_range",
@@ -265,6 +266,18 @@ def attach_type_accepted(program_type: ProgramType, attach_type: AttachType | No
     return Ruling(
         Allowed.NO, f"{program_type.name} programs need expected_attach_type to be one of {names}", source
     )
+
+
+def frags_accepted(ask: Ask) -> Ruling:
+    """Whether BPF_PROG_LOAD knows BPF_F_XDP_HAS_FRAGS, which libbpf sets for ``xdp.frags`` without asking.
+
+    Commit c2f2cdbeffda ("bpf: introduce BPF_F_XDP_HAS_FRAGS flag in prog_flags loading the ebpf program",
+    v5.18).
+    """
+    source = "bpf_prog_load in kernel/bpf/syscall.c, 5.18 (c2f2cdbeffda)"
+    if ask.btf(Sign.member("bpf_prog_aux", "xdp_has_frags")) is False:
+        return Ruling(Allowed.NO, "this kernel takes no XDP programs for frames in several buffers", source)
+    return Ruling(Allowed.YES, "", source)
 
 
 def licence_accepted(program_type: ProgramType, gpl_compatible: bool) -> Ruling:

@@ -8,7 +8,7 @@ from tests.btfwriter import BtfWriter
 from tests.unit.rules.era import Era
 
 from holdfast.btf import Btf
-from holdfast.btf.types import FuncProto
+from holdfast.btf.types import FuncProto, Kind, Struct
 from holdfast.rules import arguments
 from holdfast.rules.ask import Allowed, Sign
 from holdfast.terms import AttachType, ProgramType
@@ -70,17 +70,29 @@ def test_a_moved_context_pointer_is_for_new_kernels() -> None:
 
 
 def test_a_context_that_grew_is_shorter_in_older_kernels() -> None:
-    skb = ProgramType.SCHED_CLS
-    assert arguments.inside(skb, 184, 184, None).allowed is NO  # hwtstamp, 5.16
-    assert arguments.inside(skb, 192, 184, None).allowed is YES
-    assert arguments.inside(skb, 192, -4, None).allowed is NO
+    writer = BtfWriter()
+    number = writer.integer("u32", 4)
+    writer.struct("__sk_buff", 16, ("len", number, 0), ("mark", number, 32), ("hash", number, 96))
+    btf = writer.btf()
+    skb = btf.type(btf.find_all("__sk_buff", Kind.STRUCT)[0])
+    assert isinstance(skb, Struct)
+    for offset, allowed in ((0, YES), (5, YES), (8, NO), (12, YES), (16, NO), (-4, NO)):
+        ruling = arguments.inside(ProgramType.SCHED_CLS, btf, skb, offset, None)
+        assert ruling.allowed is allowed, offset
 
 
 def test_the_outgoing_interface_is_for_programs_in_a_devmap() -> None:
+    writer = BtfWriter()
+    number = writer.integer("u32", 4)
+    names = ("data", "data_end", "data_meta", "ingress_ifindex", "rx_queue_index", "egress_ifindex")
+    writer.struct("xdp_md", 24, *((name, number, 32 * at) for at, name in enumerate(names)))
+    btf = writer.btf()
+    md = btf.type(btf.find_all("xdp_md", Kind.STRUCT)[0])
+    assert isinstance(md, Struct)
     xdp = ProgramType.XDP
-    assert arguments.inside(xdp, 24, 20, AttachType.XDP).allowed is NO
-    assert arguments.inside(xdp, 24, 20, AttachType.XDP_DEVMAP).allowed is YES
-    assert arguments.inside(xdp, 24, 16, AttachType.XDP).allowed is YES
+    assert arguments.inside(xdp, btf, md, 20, AttachType.XDP).allowed is NO
+    assert arguments.inside(xdp, btf, md, 20, AttachType.XDP_DEVMAP).allowed is YES
+    assert arguments.inside(xdp, btf, md, 16, AttachType.XDP).allowed is YES
 
 
 def test_who_may_write_to_the_context() -> None:

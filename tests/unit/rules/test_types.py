@@ -193,3 +193,10 @@ def test_fields_of_values() -> None:
     assert takes(Field.TIMER, kprobe, False, Era(7, 1, extra=extra)).allowed is YES
     assert takes(Field.TIMER, kprobe, False, Era(5, 10)).allowed is YES  # plain bytes there
     assert takes(Field.SPIN_LOCK, ProgramType.XDP, True, Era(6, 1, extra=extra)).allowed is NO
+
+
+def test_frames_in_several_buffers() -> None:
+    new = Era(5, 18, extra=(Sign.member("bpf_prog_aux", "xdp_has_frags"),))
+    assert program_types.frags_accepted(Era(5, 10)).allowed is NO
+    assert program_types.frags_accepted(new).allowed is YES
+    assert program_types.frags_accepted(Nothing()).allowed is YES
