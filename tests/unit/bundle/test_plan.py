@@ -105,6 +105,7 @@ def test_the_row_is_plain(bundle: Bundle) -> None:
             "message": "kfunc bpf_new is not there",
             "source": "a.c:3",
             "evidence": "btf",
+            "certain": True,
             "hint": None,
         }
     ]
