@@ -32,6 +32,9 @@ _GUARDING = {
     CoreReloKind.TYPE_MATCHES,
     CoreReloKind.ENUMVAL_EXISTS,
 }
+BUDGET = 400_000
+"""Guards x instructions that are looked at in one program, some seconds: the cost is their product. Guards
+beyond it are left out, and what hangs on them counts as unconditional. Real programs stay far below."""
 _BOOL = 4  # BTF_INT_BOOL
 
 
@@ -82,14 +85,16 @@ class Conditions:
         graph = Graph(self.insns)
         everything = self._live(graph, known)
         found = []
-        for name, slots, here in self._switches():
+        affordable = max(1, BUDGET // max(1, len(self.insns)))
+        switches = self._switches()[:affordable]
+        for name, slots, here in switches:
             without = everything - self._live(graph, {**known, **dict.fromkeys(slots, 0)})
             inside = everything - self._live(graph, {**known, **dict.fromkeys(slots, here)})
             if without:
                 found.append((name, f"{name} exists", frozenset(without)))
             if inside:
                 found.append((name, f"not {name} exists", frozenset(inside)))
-        for extern in self._weak_kconfig():
+        for extern in self._weak_kconfig()[: affordable - len(switches)]:
             without = everything - self._live(graph, known, _only(extern, 0))
             # of a number or a tristate nothing is known but that it is not 0
             inside = everything - self._live(

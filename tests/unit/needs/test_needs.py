@@ -453,3 +453,15 @@ def test_big_endian_objects_need_the_same(needs: Reader) -> None:
             assert [
                 (n.name, n.source, n.conditions) for n in little.programs["prog"] if isinstance(n, kind)
             ] == [(n.name, n.source, n.conditions) for n in big.programs["prog"] if isinstance(n, kind)]
+
+
+def test_many_guards_in_a_large_program_are_bounded(needs: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cost is guards x instructions; what is beyond the budget counts as unconditional."""
+    count = 12
+    before = "".join(f"extern void bpf_w{n}(int x) __ksym __weak;\n" for n in range(count))
+    body = "".join(f"if (bpf_w{n}) {{ bpf_w{n}({n}); x += bpf_get_prandom_u32(); }} " for n in range(count))
+    text = f'{before}SEC("tc") int prog(void *ctx) {{ int x = 0; {body} return x; }}'
+    assert all(need.guarded for need in needs(text).of(KfuncNeed).values())
+    size = len(needs(text).spec.programs[0].insns)
+    monkeypatch.setattr("holdfast.needs.conditions.BUDGET", 3 * size)
+    assert sum(need.guarded for need in needs(text).of(KfuncNeed).values()) == 3
