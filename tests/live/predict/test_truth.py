@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -19,11 +20,9 @@ from holdfast.terms import ProgramType, Verdict
 
 pytestmark = [pytest.mark.live, pytest.mark.corpus, pytest.mark.slow]
 
-# Programs that the verifier refuses for what they do with a pointer's type: none of their needs tells that.
-BEYOND_NEEDS = {
-    # reads struct tcp_sock through bpf_tcp_sock-like pointers at offsets of the build's kernel, without CO-RE
-    ("tcp_conn_tuner.so.2.o", "bpftune_conn_tuner"),
-}
+# btf_struct_walk() of kernel/bpf/btf.c: a read through a typed pointer at an offset fixed when the object was
+# compiled, without CO-RE. The verifier alone follows pointer types, so a LOADS is expected to be wrong here.
+BEYOND_NEEDS = re.compile(r"^access beyond (the end of member|struct) ", re.M)
 DENIABLE = {ProgramType.TRACING, ProgramType.LSM, ProgramType.EXT}
 
 
@@ -39,8 +38,8 @@ class Case:
 
     @property
     def is_beyond(self) -> bool:
-        path = self.verdict.object_path
-        return any(path.endswith(end) and self.verdict.program == name for end, name in BEYOND_NEEDS)
+        wrong = self.verdict.verdict is Verdict.LOADS and self.truth is Verdict.FAILS
+        return wrong and BEYOND_NEEDS.search(self.words) is not None
 
 
 def load_alone(path: str, program: str) -> tuple[Verdict, str]:
@@ -73,6 +72,8 @@ def test_verdicts_are_true(cases: list[Case]) -> None:
         if case.verdict.verdict is not case.truth and not case.is_beyond
     ]
     assert not wrong, "\n".join(wrong)
+    # the way out is for what no need can tell, and stays as rare as that is
+    assert sum(case.is_beyond for case in cases) * 200 <= len(cases)
     assert {"LOADS", "FAILS"} <= {true for _, true in table}
 
 
