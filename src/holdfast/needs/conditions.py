@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 from holdfast.btf.ext import CoreRelo, CoreReloKind
-from holdfast.btf.index import essential_name
 from holdfast.btf.types import Int
 from holdfast.elf.spec import ExternKind, ExternSpec, ObjectSpec, ProgramSpec, ReferenceKind
 from holdfast.insn.flow import Graph
@@ -153,8 +152,3 @@ def _only(extern: ExternSpec, value: int | None) -> Callable[[int, int], int | N
     """A reader of ``.kconfig`` that knows this one value."""
     place = (extern.offset, extern.size)
     return lambda offset, size: value if (offset, size) == place else None
-
-
-def plain_name(extern: str) -> str:
-    """The name that libbpf looks for."""
-    return essential_name(extern)
