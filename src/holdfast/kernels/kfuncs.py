@@ -9,7 +9,7 @@ probe.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,7 +33,7 @@ register_btf_fmodret_id_set(), the only user of it in 6.12, 6.18 and 7.1. A tag 
 class Registration:
     """How a kfunc was registered: a row of .BTF_ids and of the init code around it.
 
-    ``flags`` are without ``KF_``; ``program_types`` are those whose hook the registration admits, the
+    ``flags`` are without ``KF_``, those that every set gives it; ``program_types`` are those whose hook the registration admits, the
     kernel's aliases applied; ``narrowed`` when a filter admits fewer. None where unknown.
     """
 
@@ -41,6 +41,11 @@ class Registration:
     program_types: frozenset[ProgramType] | None
     narrowed: bool
     evidence: tuple[Evidence, ...]
+    module: str | None = None
+    """Which module registers it; None for vmlinux."""
+    by_type: Mapping[ProgramType, frozenset[str]] | None = None
+    """Flags per program type, only where sets that differ hold it (hid_bpf_* in 7.3: KF_SLEEPABLE for
+    SYSCALL alone); None where ``flags`` are those of every set."""
 
 
 @dataclass(frozen=True, slots=True)
