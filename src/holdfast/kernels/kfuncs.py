@@ -33,8 +33,9 @@ register_btf_fmodret_id_set(), the only user of it in 6.12, 6.18 and 7.1. A tag 
 class Registration:
     """How a kfunc was registered: a row of .BTF_ids and of the init code around it.
 
-    ``flags`` are without ``KF_``, those that every set gives it; ``program_types`` are those whose hook the registration admits, the
-    kernel's aliases applied; ``narrowed`` when a filter admits fewer. None where unknown.
+    ``flags`` are without ``KF_``, those that every set gives it; ``program_types`` are those whose hook the
+    registration admits, the kernel's aliases applied; ``narrowed`` when a filter admits fewer. None where
+    unknown.
     """
 
     flags: frozenset[str] | None
