@@ -77,6 +77,7 @@ class KernelFacts:
     kallsyms: Kallsyms | None = None
     registrations: Mapping[str, Registration] | None = None
     upstream: str = ""
+    unloaded: Mapping[str, Btf] = field(default_factory=dict)
     _enums: dict[str, dict[str, int] | None] = field(default_factory=dict, repr=False)
     _tagged: dict[str, frozenset[int]] = field(default_factory=dict, repr=False)
     _kfunc_answers: dict[str, dict[ProgramType, set[bool | None]]] = field(default_factory=dict, repr=False)
@@ -85,6 +86,18 @@ class KernelFacts:
         """The same kernel with these answers added to those it has; BTF is shared."""
         joined = self.probes | probes if self.probes else probes
         return replace(self, probes=joined, _kfunc_answers={})
+
+    def with_modules(self, loaded: Collection[str]) -> KernelFacts:
+        """The same kernel with just these of its modules loaded; vmlinux's BTF is shared."""
+        there = {**self.modules, **self.unloaded} if self.unloaded else self.modules
+        return replace(
+            self,
+            modules=_Part(there, tuple(name for name in there if name in loaded)),
+            unloaded=_Part(there, tuple(name for name in there if name not in loaded)),
+            module_names=frozenset(loaded),
+            _tagged={},
+            _enums={},
+        )
 
     # -- BTF ---------------------------------------------------------------------------------------
 
@@ -244,7 +257,7 @@ class KernelFacts:
             return None
         tagged = self._tagged_ids(place.where, place.btf)
         is_tagged = place.type_id in tagged if tagged else None
-        registration = (self.registrations or {}).get(name)
+        registration = self._registration(name)
         evidence: tuple[Evidence, ...] = (Evidence.BTF,)
         flags = types = None
         narrowed, undecided = False, frozenset[ProgramType]()
@@ -271,6 +284,13 @@ class KernelFacts:
             evidence,
         )
 
+    def _registration(self, name: str) -> Registration | None:
+        """The registration, unless it is that of a module which does not count as loaded."""
+        found = (self.registrations or {}).get(name)
+        if found is None or found.module is None or found.module in self.modules:
+            return found
+        return None
+
     def _tagged_ids(self, where: str, btf: Btf) -> frozenset[int]:
         if where not in self._tagged:
             self._tagged[where] = frozenset(tagged_kfuncs(btf))
@@ -289,7 +309,7 @@ class KernelFacts:
 
         Empty for a kernel whose BTF has no tags when .BTF_ids was not read, though it may have kfuncs.
         """
-        names = set(self.registrations or {})
+        names = {name for name in self.registrations or () if self._registration(name) is not None}
         for module, btf in self.btfs():
             names.update(btf.name(type_id) for type_id in self._tagged_ids(module or "vmlinux", btf))
         return sorted(names - FMOD_RET_TESTS)
@@ -300,7 +320,7 @@ class KernelFacts:
             return _UNKNOWN("the kernel has no BTF")
         if any(True in answers for answers in self._probed_kfunc(name).values()):
             return Answer(True, Evidence.PROBE, "this kernel admits a call")
-        if self.registrations is not None and name in self.registrations:
+        if self._registration(name) is not None:
             return Answer(True, Evidence.BTF_IDS, "it is in a kfunc set of .BTF_ids")
         found = self.kfunc(name)
         if found is None:
@@ -317,6 +337,22 @@ class KernelFacts:
         # Debian's 6.18.15, most of scx_bpf_* in its 7.2.12), and resolve_btfids keeps foo_impl beside foo
         # without it (KF_IMPLICIT_ARGS, 7.0). Remove when registrations are always there.
         return _UNKNOWN("its BTF lacks the tag bpf_kfunc, which pahole also leaves out of some kfuncs")
+
+    def kfunc_flags(self, name: str, program_type: ProgramType) -> frozenset[str] | None:
+        """The flags, without ``KF_``, with which programs of this type call it; None where unknown."""
+        registration = self._registration(name)
+        if registration is None:
+            return None
+        if registration.by_type is not None and program_type in registration.by_type:
+            return registration.by_type[program_type]
+        return registration.flags
+
+    def unloaded_module_with(self, name: str) -> str | None:
+        """The first module at hand that has FUNC ``name`` and does not count as loaded."""
+        for module in self.unloaded:
+            if self.unloaded[module].find_all(name, Kind.FUNC):
+                return module
+        return None
 
     def kfunc_callable(
         self,
@@ -335,7 +371,7 @@ class KernelFacts:
             probed = self.probes.kfunc(KfuncUse(name, program_type, attach_type, sleepable))
             if probed is not None:
                 return _call_tried(probed, program_type)
-        registration = (self.registrations or {}).get(name)
+        registration = self._registration(name)
         if registration is not None and registration.program_types is not None:
             if program_type not in registration.program_types:
                 return Answer(False, Evidence.INIT_CODE, f"it is not registered for {program_type.name}")
@@ -395,6 +431,24 @@ class KernelFacts:
         return Answer(
             value in {"y", "m"}, Evidence.CONFIG, f"{key}={value}" if value else f"{key} is not set"
         )
+
+
+class _Part(Mapping[str, Btf]):
+    """Some entries of a mapping whose values are read when they are asked for."""
+
+    def __init__(self, whole: Mapping[str, Btf], names: tuple[str, ...]) -> None:
+        self._whole, self._names = whole, dict.fromkeys(names)
+
+    def __getitem__(self, name: str) -> Btf:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._whole[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def _tried(value: bool, what: str, name: str) -> str:

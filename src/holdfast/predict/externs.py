@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from holdfast.elf.spec import ExternKind, ExternSpec, ProgramSpec
 from holdfast.predict.codes import HazardCode, ReasonCode
 from holdfast.predict.context import Loaded
+from holdfast.predict.kfuncs import module_hint
 from holdfast.predict.model import Hazard, Reason, Stage
 from holdfast.predict.relocated import Relocated
 from holdfast.relo.ksym import KsymResolution
@@ -53,6 +54,9 @@ def _refused(loaded: Loaded, extern: ExternSpec, found: KsymResolution, order: i
         if extern.kind is ExternKind.KSYM_UNTYPED:
             message = f"libbpf finds no single symbol for it in /proc/kallsyms: {found.reason}"
         hint = "declare it __weak and guard each call by bpf_ksym_exists(), or load the module that has it"
+        module = module_hint(loaded.facts, extern.name) if is_kfunc else None
+        if module:
+            hint = f"{module}, or declare it __weak and guard each call by bpf_ksym_exists()"
     word = "kfunc" if is_kfunc else "ksym"
     evidence = Evidence.BTF
     if extern.kind is ExternKind.KSYM_UNTYPED:

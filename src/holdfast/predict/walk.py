@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from holdfast.btf import essential_name
 from holdfast.elf.spec import ProgramSpec, ReferenceKind
 from holdfast.insn.instruction import CALL
 from holdfast.needs.collect import helper_calls
@@ -18,6 +17,7 @@ from holdfast.needs.stream import static_starts
 from holdfast.predict.arguments import refused_accesses
 from holdfast.predict.codes import HazardCode, ReasonCode
 from holdfast.predict.context import Loaded
+from holdfast.predict.kfuncs import kfunc_reasons
 from holdfast.predict.model import Hazard, Reason, Stage
 from holdfast.predict.order import visit_order
 from holdfast.predict.relocated import Relocated
@@ -89,7 +89,7 @@ def _judge(
         )
     elif kind == "kfunc":
         assert isinstance(name, str)
-        yield from _kfunc(loaded, program, name)
+        yield from kfunc_reasons(loaded, program, relocated.insns, name, slot)
     else:
         assert isinstance(name, int)
         yield from _helper(loaded, program, name)
@@ -132,34 +132,6 @@ def _context(ruling: Ruling) -> Reason:
         certain=certain,
         hint="choose by the target's BTF (bpf_core_type_matches()), not by the kernel's version",
     )
-
-
-def _kfunc(loaded: Loaded, program: ProgramSpec, name: str) -> Iterator[Reason]:
-    found = loaded.ksyms.get(name)
-    need = f"kfunc {name}"
-    if found is None or found.error is not None:
-        return  # said at an earlier stage: the object does not get here
-    if found.found is not True:
-        message = f"its call is not guarded: {found.reason or 'the kernel does not have it'}"
-        code = ReasonCode.KFUNC_INCOMPATIBLE if found.actual else ReasonCode.KFUNC_MISSING
-        hint = "guard the call by bpf_ksym_exists()"
-        yield _reason(code, need, message, Evidence.BTF, hint=hint)
-        return
-    if not is_gpl_compatible(loaded.spec.license):
-        message = (
-            f"kfuncs are for GPL-compatible programs, and the object's license is {loaded.spec.license!r}"
-        )
-        yield _reason(ReasonCode.LICENSE_REFUSED, need, message, Evidence.RULE)
-    real = name if loaded.facts.function(name) else found.name
-    real = essential_name(real)
-    answer = loaded.facts.kfunc_callable(real, program.type, program.attach_type, program.sleepable)
-    if answer.value is False:
-        message = f"a {program.type.name} program may not call it: {answer.note}"
-        yield _reason(ReasonCode.KFUNC_NOT_ALLOWED, need, message, answer.evidence)
-    elif answer.value is None:
-        message = f"whether a {program.type.name} program may call it cannot be told: {answer.note}"
-        hint = "check the running kernel as root: a probe tells"
-        yield _reason(ReasonCode.KFUNC_UNKNOWN, need, message, answer.evidence, certain=False, hint=hint)
 
 
 def _helper(loaded: Loaded, program: ProgramSpec, number: int) -> Iterator[Reason]:

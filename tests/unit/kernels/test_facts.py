@@ -251,3 +251,36 @@ def test_config_and_symbols() -> None:
     assert facts.symbol("a").value is True  # hidden addresses read as 0
     assert facts.symbol("b").value is False
     assert facts.symbol("c").value is None
+
+
+def test_flags_may_differ_by_program_type() -> None:
+    row = Registration(
+        frozenset({"ACQUIRE"}),
+        frozenset({XDP, TRACING}),
+        False,
+        (Evidence.BTF_IDS,),
+        by_type={TRACING: frozenset({"ACQUIRE", "SLEEPABLE"})},
+    )
+    facts = kernel(registrations={"bpf_good": row})
+    assert facts.kfunc_flags("bpf_good", TRACING) == {"ACQUIRE", "SLEEPABLE"}
+    assert facts.kfunc_flags("bpf_good", XDP) == {"ACQUIRE"}
+    assert facts.kfunc_flags("absent", XDP) is None
+
+
+def test_a_module_that_is_not_loaded_registers_nothing() -> None:
+    vmlinux = kernel_writer().btf()
+    writer = BtfWriter(base=vmlinux)
+    writer.func("bpf_ct_good", writer.proto(0))
+    row = Registration(frozenset(), frozenset({XDP}), False, (Evidence.INIT_CODE,), module="nf")
+    all_in = KernelFacts(
+        "test/1", "1", "x86_64", "test", vmlinux, {"nf": writer.btf()}, registrations={"bpf_ct_good": row}
+    )
+    assert all_in.kfunc_names() == ["bpf_ct_good", "bpf_good"]
+    assert all_in.kfunc_callable("bpf_ct_good", XDP).value is True
+    without = all_in.with_modules(())
+    assert without.kfunc_names() == ["bpf_good"]
+    assert without.kfunc("bpf_ct_good") is None
+    assert without.kfunc_callable("bpf_ct_good", XDP).value is False
+    assert without.unloaded_module_with("bpf_ct_good") == "nf"
+    assert without.unloaded_module_with("absent") is None
+    assert without.with_modules(["nf"]).kfunc_callable("bpf_ct_good", XDP).value is True

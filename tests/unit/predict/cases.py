@@ -116,11 +116,14 @@ def with_kfunc(*, flavour: str = "same", tagged: bool = True, other: bool = True
     return write
 
 
-def registered(*kinds: ProgramType) -> dict[str, Registration]:
-    return {"bpf_kfunc": Registration(frozenset(), frozenset(kinds), False, (Evidence.BTF_IDS,))}
+def registered(*kinds: ProgramType, flags: str = "") -> dict[str, Registration]:
+    set_flags = frozenset(flags.split())
+    return {"bpf_kfunc": Registration(set_flags, frozenset(kinds), False, (Evidence.BTF_IDS,))}
 
 
 TC = registered(ProgramType.SCHED_CLS)
+SLEEPING = registered(ProgramType.SCHED_CLS, ProgramType.SYSCALL, flags="SLEEPABLE")
+DESTRUCTIVE = registered(ProgramType.SCHED_CLS, flags="DESTRUCTIVE")
 KFUNC = "struct task_struct { int pid; };\nextern int bpf_kfunc(struct task_struct *t, int x) __ksym"
 STRONG = program("tc", "return bpf_kfunc((void *)ctx, 1);", f"{KFUNC};")
 GUARDED = program(
@@ -594,6 +597,20 @@ CASES = (
         "has no CGROUP_UNIX_CONNECT",
         Side(program("cgroup/connect_unix"), facts(without=("BPF_CGROUP_UNIX_CONNECT",))),
         Side(program("cgroup/connect_unix")),
+    ),
+    Case(
+        R.SLEEPABLE_REFUSED,
+        "it may sleep (KF_SLEEPABLE)",
+        Side(STRONG, facts(with_kfunc(), registrations=SLEEPING)),
+        Side(STRONG.replace('"tc"', '"syscall"'), facts(with_kfunc(), registrations=SLEEPING)),
+        "kfunc",
+    ),
+    Case(
+        R.CAPABILITY_MISSING,
+        "it has KF_DESTRUCTIVE",
+        Side(STRONG, facts(with_kfunc(), registrations=DESTRUCTIVE, host=ROOT)),
+        Side(STRONG, facts(with_kfunc(), registrations=TC, host=ROOT)),
+        "kfunc",
     ),
     Case(
         R.SLEEPABLE_REFUSED,
