@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first root of a guest: interpreter, packages, and what this boot alone needs, one archive after another.
+
+The first two are kept in ``$XDG_CACHE_HOME/holdfast/vm``, named after a digest of the files in them. The whole
+is a file in memory that has no name and is gone when nobody has it open.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from holdfast.kernels.cache import Cache, digest, folder
+from holdfast.vm.cpio import Archive
+from holdfast.vm.guest.loader import loader_file
+from holdfast.vm.modules import Insertion
+from holdfast.vm.python_root import INTERPRETER, Source, interpreter, packages, search_path
+
+__all__ = ["MODULES", "PLAN", "build", "in_memory"]
+
+PLAN = "/holdfast/plan.json"
+MODULES = "/holdfast/modules"
+_KEEP = 6  # archives: two for each interpreter and version of the packages
+_INIT = """\
+#!{interpreter} -ISB
+import sys
+sys.path += {folders!r}
+from holdfast.vm.guest.init import main
+main()
+"""
+
+
+def build(
+    release: str,
+    insertion: Insertion,
+    *,
+    config: str | None = None,
+    files: Mapping[str, bytes] | None = None,
+    with_packages: Iterable[str] = (),
+) -> int:
+    """Return a descriptor of the archives, the caller's to close.
+
+    ``files`` are contents by absolute path. The first build for an interpreter takes some seconds.
+    Raises :class:`~holdfast.errors.UsageError` for a package that is not installed.
+    """
+    names = ("holdfast", *with_packages)
+    library, environment = loader_file()
+    sources = (interpreter(), packages(names, [] if library is None else [library]))
+    kept = [_archive(source) for source in sources]
+    plan = {"environment": environment, "modules": [name for name, _ in insertion.order]}
+    own = Archive()
+    own.folder("/dev")
+    own.device("/dev/console", 5, 1)
+    folders = list(search_path(names))
+    own.file("/init", _INIT.format(interpreter=INTERPRETER, folders=folders).encode(), 0o755)
+    own.file(PLAN, json.dumps(plan).encode())
+    for name, image in insertion.order:
+        own.file(f"{MODULES}/{name}.ko", image)
+    if config is not None:
+        own.file(f"/boot/config-{release}", config.encode())
+    for path, content in (files or {}).items():
+        own.file(path, content)
+    return in_memory("initramfs", *kept, own.to_bytes())
+
+
+def in_memory(name: str, *parts: bytes | memoryview) -> int:
+    """Return a descriptor of a file in memory that holds these parts, the caller's to close."""
+    fd = os.memfd_create(f"holdfast-{name}", os.MFD_CLOEXEC)
+    try:
+        for part in parts:
+            view = memoryview(part)
+            while view:
+                view = view[os.write(fd, view) :]
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _archive(source: Source) -> bytes | memoryview:
+    home = folder()
+    cache = Cache(None if home is None else home / "vm")
+    name = digest("archive 1", source.key) + ".cpio"
+    found = cache.get(name)
+    if found is not None:
+        return found
+    content = source.build()
+    cache.put(name, content)
+    if cache.path is not None:
+        _prune(cache.path)
+    return content
+
+
+def _prune(home: Path) -> None:
+    try:
+        archives = sorted(home.glob("*.cpio"), key=lambda one: one.stat().st_mtime)
+        for old in archives[:-_KEEP]:
+            old.unlink(missing_ok=True)
+    except OSError:
+        pass  # another process prunes too
