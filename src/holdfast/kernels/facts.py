@@ -385,6 +385,13 @@ class KernelFacts:
 
     # -- attach targets ----------------------------------------------------------------------------
 
+    def module_function(self, prefix: str, name: str) -> str | None:
+        """The first loaded module whose name begins with ``prefix`` and whose BTF has FUNC ``name``."""
+        for module in self.modules:
+            if module.startswith(prefix) and self.modules[module].find_all(name, Kind.FUNC):
+                return module
+        return None
+
     def tracepoint_btf(self, name: str) -> Answer:
         """Whether tp_btf and raw_tp can attach to tracepoint ``name``: typedef ``btf_trace_<name>``."""
         return self._exists(f"btf_trace_{name}", Kind.TYPEDEF, what=f"typedef btf_trace_{name}")
@@ -414,6 +421,10 @@ class KernelFacts:
             return _UNKNOWN("kallsyms of this kernel cannot be read")
         note = f"{name} is {'' if found else 'not '}in /proc/kallsyms"
         return Answer(bool(found), Evidence.SYSTEM, note)
+
+    def version_text(self) -> str:
+        """What ``LINUX_KERNEL_VERSION`` of libbpf is made from: ``6.1.176`` of a release like ``6.1.0-50``."""
+        return self.upstream or self.release
 
     # -- config ------------------------------------------------------------------------------------
 

@@ -33,7 +33,9 @@ def refused_accesses(
     """Rulings that are no plain yes, each with the slots of the live loads and stores that it is about."""
     prototype = _prototype(loaded, program)
     context = None if prototype else _context(loaded, program)
-    suspicious = _holds_context(relocated) or _reads_far(program, relocated, context)
+    # Where relocation moves an access, what is found here must say whether it is one of the context.
+    moved = context is not None and any(row.offset is not None for row in relocated.resolved.rows.values())
+    suspicious = moved or _holds_context(relocated) or _reads_far(program, relocated, context)
     if prototype is None and not suspicious:
         return
     found: dict[Ruling, list[int]] = {}

@@ -8,7 +8,7 @@ This one puts them together and never looks at the running kernel: facts are pas
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 from holdfast.elf.spec import ObjectSpec, ProgramSpec
 from holdfast.kernels.facts import KernelFacts
@@ -20,10 +20,13 @@ from holdfast.predict.instructions import instruction_reasons
 from holdfast.predict.kconfig import kconfig_reasons
 from holdfast.predict.map_use import field_reasons, map_use_reasons
 from holdfast.predict.maps import map_hazards, map_reasons
+from holdfast.predict.memory import Entry, Memory
 from holdfast.predict.model import Hazard, ProgramVerdict, Reason
 from holdfast.predict.places import place_reasons
 from holdfast.predict.program import object_reasons, program_reasons
+from holdfast.predict.questions import Questions
 from holdfast.predict.relocated import Relocated, relocate
+from holdfast.predict.resolved import resolve_program
 from holdfast.predict.struct_ops import struct_ops_reasons
 from holdfast.predict.targets import target_hazards, target_reasons
 from holdfast.predict.walk import assumed_hazards, walk_reasons
@@ -38,45 +41,86 @@ DEFAULT_LIBBPF = (1, 7)
 class Predictor:
     """Verdicts for one kernel and one libbpf; remembers what is common to many objects.
 
-    Not for use from several threads at once.
+    Predictors of several kernels may share a ``memory``: then what they answer alike is worked out once. Not
+    for use from several threads at once.
     """
 
-    def __init__(self, facts: KernelFacts, libbpf: tuple[int, int] = DEFAULT_LIBBPF) -> None:
-        self.kernel = Kernel(facts, libbpf)
+    def __init__(
+        self,
+        facts: KernelFacts,
+        libbpf: tuple[int, int] = DEFAULT_LIBBPF,
+        memory: Memory | None = None,
+    ) -> None:
+        self.kernel = Kernel(Questions(facts), libbpf)
+        self._memory = memory if memory is not None else Memory()
 
     def check(self, spec: ObjectSpec) -> list[ProgramVerdict]:
         """A verdict for each program of the object, each judged as if the others' autoload were off."""
         loaded = Loaded(self.kernel, spec)
-        shared = [*object_reasons(loaded), *kconfig_reasons(spec, loaded.facts)]
-        shared += [*extern_reasons(loaded), *map_reasons(loaded), *field_reasons(loaded)]
-        return [self._program(loaded, program, shared) for program in spec.programs]
+        base = (spec.path, self.kernel.constants, loaded.ksyms_key)
+        shared = self._shared(loaded, base)
+        return [self._program(loaded, program, shared, base) for program in spec.programs]
 
-    def _program(self, loaded: Loaded, program: ProgramSpec, shared: list[Reason]) -> ProgramVerdict:
-        relocated = relocate(loaded, program)
-        found = [*shared, *relocated.reasons]
-        found += program_reasons(loaded, program)
-        found += struct_ops_reasons(loaded, program)
-        if program.type is not ProgramType.UNSPEC:
-            found += target_reasons(loaded, program)
-            found += place_reasons(loaded, program)
-            found += map_use_reasons(loaded, program)
-            found += address_reasons(loaded, program)
-            found += instruction_reasons(loaded, program, relocated)
-            found += global_function_reasons(loaded, program, relocated)
-            found += walk_reasons(loaded, program, relocated)
-        reasons = tuple(sorted(found, key=lambda reason: (reason.stage, reason.order)))
+    def _shared(self, loaded: Loaded, base: Hashable) -> list[Reason]:
+        """Reasons that stop every program."""
+        facts, sha256 = self.kernel.facts, loaded.spec.sha256
+        for entry in self._memory.held(sha256, base, facts):
+            return list(entry.found)
+        with facts.listen() as trail:
+            found = [*object_reasons(loaded), *kconfig_reasons(loaded.spec, loaded.facts)]
+            found += [*extern_reasons(loaded), *map_reasons(loaded), *field_reasons(loaded)]
+        self._memory.hold(sha256, base, Entry(found, trail))
+        return found
+
+    def _program(
+        self, loaded: Loaded, program: ProgramSpec, shared: list[Reason], base: Hashable
+    ) -> ProgramVerdict:
+        facts, sha256 = self.kernel.facts, loaded.spec.sha256
+        resolved = resolve_program(loaded, program)
+        key = (base, program.section, program.name, resolved.key)
+        for entry in self._memory.held(sha256, key, facts):
+            if resolved.offsets_at(entry.slots) == entry.offsets:
+                found: _Found = entry.found
+                break
+        else:
+            with facts.listen() as trail:
+                relocated = relocate(loaded, program, resolved)
+                found = _judged(loaded, program, relocated)
+                slots = relocated.context_slots
+            self._memory.hold(sha256, key, Entry(found, trail, slots, resolved.offsets_at(slots)))
+        own, hazards = found
+        reasons = tuple(sorted([*shared, *own], key=lambda reason: (reason.stage, reason.order)))
         return ProgramVerdict(
             loaded.spec.path,
-            loaded.spec.sha256,
+            sha256,
             program.name,
             program.section,
             program.type,
-            loaded.facts.id,
+            facts.id,
             self.kernel.libbpf,
             _verdict(reasons),
             reasons,
-            tuple(_hazards(loaded, program, relocated)),
+            hazards,
         )
+
+
+_Found = tuple[list[Reason], tuple[Hazard, ...]]
+
+
+def _judged(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> _Found:
+    """The program's own reasons and hazards."""
+    found = list(relocated.reasons)
+    found += program_reasons(loaded, program)
+    found += struct_ops_reasons(loaded, program)
+    if program.type is not ProgramType.UNSPEC:
+        found += target_reasons(loaded, program)
+        found += place_reasons(loaded, program)
+        found += map_use_reasons(loaded, program)
+        found += address_reasons(loaded, program)
+        found += instruction_reasons(loaded, program, relocated)
+        found += global_function_reasons(loaded, program, relocated)
+        found += walk_reasons(loaded, program, relocated)
+    return found, tuple(_hazards(loaded, program, relocated))
 
 
 def _verdict(reasons: tuple[Reason, ...]) -> Verdict:

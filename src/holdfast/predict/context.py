@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from holdfast.elf.spec import ObjectSpec, ProgramSpec
 from holdfast.kernels.facts import KernelFacts
+from holdfast.predict.questions import Questions
 from holdfast.relo.ksym import KsymResolution, resolve_ksym
 from holdfast.relo.resolve import Relocator
 from holdfast.relo.target import Target
@@ -24,9 +27,8 @@ LIBBPF_FLAVORED_KFUNCS = (1, 3)
 class Kernel:
     """One kernel and loader, with what is remembered over objects."""
 
-    facts: KernelFacts
+    facts: Questions
     libbpf: tuple[int, int]
-    rulings: dict[object, object] = field(default_factory=dict)
 
     @cached_property
     def ask(self) -> Ask:
@@ -37,9 +39,17 @@ class Kernel:
         if host is not None:
             capabilities = host.capabilities if host.initial_user_namespace else frozenset[str]()
         facts = self.facts
-        return BtfAsk(
-            facts.vmlinux, facts.config, capabilities, lockdown, release_pair(facts.release), facts.arch
+        return facts.asking(
+            BtfAsk(
+                facts.vmlinux, facts.config, capabilities, lockdown, release_pair(facts.release), facts.arch
+            )
         )
+
+    @cached_property
+    def constants(self) -> Hashable:
+        """What verdicts rest on without a question: they hold for kernels that share it."""
+        assert self.ask is not None  # made here, so that agreeing can ask
+        return (self.libbpf, *self.facts.constants)
 
     @cached_property
     def target(self) -> Target | None:
@@ -83,9 +93,11 @@ class Loaded:
 
     kernel: Kernel
     spec: ObjectSpec
+    rows: dict[int, Any] = field(default_factory=dict)
+    """Relocations that are the same for each program, by their place in the object."""
 
     @property
-    def facts(self) -> KernelFacts:
+    def facts(self) -> Questions:
         return self.kernel.facts
 
     @cached_property
@@ -113,6 +125,13 @@ class Loaded:
             for extern in self.spec.externs
             if extern.kind.value != "kconfig"
         }
+
+    @cached_property
+    def ksyms_key(self) -> Hashable:
+        """What tells these resolutions apart, ids left out."""
+        return tuple(
+            (k.name, k.found, k.where, k.reason, k.error, k.expected, k.actual) for k in self.ksyms.values()
+        )
 
     def needs_kernel_btf(self, program: ProgramSpec) -> bool:
         """``obj_needs_vmlinux_btf()`` of libbpf: CO-RE, typed ksyms, struct_ops, or a BTF attach target."""

@@ -28,7 +28,7 @@ def extern_reasons(loaded: Loaded) -> Iterator[Reason]:
         if found.error is not None:
             yield _refused(loaded, extern, found, order)
         elif found.found is None and not extern.weak:
-            message = f"nothing tells whether {loaded.facts.id} has the symbol {extern.name}"
+            message = f"nothing tells whether this kernel has the symbol {extern.name}"
             yield Reason(
                 ReasonCode.KSYM_UNKNOWN,
                 f"ksym {extern.name}",

@@ -60,14 +60,15 @@ def instruction_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocat
 
 def _ruling(loaded: Loaded, program: ProgramSpec, feature: InsnFeature) -> Ruling:
     key = ("instruction", feature, program.type if feature is InsnFeature.LD_ABS else None)
-    known = loaded.kernel.rulings.get(key)
-    if not isinstance(known, Ruling):
-        ask = loaded.kernel.ask
-        known = instructions.accepted(feature, ask, arch=loaded.facts.arch or None, jit=_jit(loaded))
-        if feature is InsnFeature.LD_ABS and known.allowed is Allowed.YES:
-            known = instructions.ld_abs_accepted(program.type)
-        loaded.kernel.rulings[key] = known
-    return known
+
+    def work_out() -> Ruling:
+        arch = loaded.facts.arch or None
+        ruling = instructions.accepted(feature, loaded.kernel.ask, arch=arch, jit=_jit(loaded))
+        if feature is InsnFeature.LD_ABS and ruling.allowed is Allowed.YES:
+            return instructions.ld_abs_accepted(program.type)
+        return ruling
+
+    return loaded.facts.recall(key, work_out)
 
 
 def _jit(loaded: Loaded) -> bool | None:

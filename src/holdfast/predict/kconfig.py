@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Final
 
@@ -43,12 +43,12 @@ def kconfig_reasons(spec: ObjectSpec, facts: KernelFacts) -> Iterator[Reason]:
             "the kernel's config is not readable (/proc/config.gz or /boot/config-RELEASE), and libbpf stops"
         )
         if not known:
-            message = f"nothing tells the config of {facts.id}"
+            message = "nothing tells the config of this kernel"
         hint = "install the kernel's config file, or give the value in the open options' kconfig"
         yield _reason(code, plain[0], message, Evidence.SYSTEM, certain=known, hint=hint)
         return
     for extern in plain:
-        text = facts.config.get(extern.name) if facts.config is not None else None
+        text = facts.config_value(extern.name)
         if text is not None:
             if problem := _problem(spec, extern, text):
                 hint = "declare it with the type of its value: bool, enum libbpf_tristate, int, char, char[]"
@@ -159,7 +159,7 @@ def kconfig_reader(spec: ObjectSpec, facts: KernelFacts) -> Callable[[int, int],
 
 def _value(spec: ObjectSpec, extern: ExternSpec, facts: KernelFacts) -> int | None:
     if extern.name == "LINUX_KERNEL_VERSION":
-        return _version_code(facts.upstream or facts.release)
+        return _version_code(facts.version_text())
     if extern.name == "LINUX_HAS_BPF_COOKIE":
         # probe_kern_bpf_cookie(): the helper bpf_get_attach_cookie can be called (5.15)
         known = facts.helper_known(174).value
@@ -168,7 +168,7 @@ def _value(spec: ObjectSpec, extern: ExternSpec, facts: KernelFacts) -> int | No
         return _syscall_wrapper(facts)
     if facts.config is None:
         return None
-    return _from_config(spec, extern, facts.config)
+    return _from_config(spec, extern, facts.config_value(extern.name))
 
 
 def _syscall_wrapper(facts: KernelFacts) -> int | None:
@@ -197,9 +197,8 @@ def _version_code(release: str) -> int | None:
     return (numbers[0] << 16) + (numbers[1] << 8) + sublevel
 
 
-def _from_config(spec: ObjectSpec, extern: ExternSpec, config: Mapping[str, str]) -> int | None:
+def _from_config(spec: ObjectSpec, extern: ExternSpec, text: str | None) -> int | None:
     assert spec.btf is not None
-    text = config.get(extern.name)
     if text is None:
         return 0
     kind, _ = _type(spec, extern)

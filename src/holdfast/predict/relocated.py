@@ -5,7 +5,6 @@ poisoned.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -19,6 +18,7 @@ from holdfast.predict.codes import ReasonCode
 from holdfast.predict.context import Loaded
 from holdfast.predict.kconfig import kconfig_reader
 from holdfast.predict.model import Reason, Stage
+from holdfast.predict.resolved import Resolved
 from holdfast.relo.resolve import Resolution
 from holdfast.rules.ask import Sign
 from holdfast.terms import Evidence
@@ -35,6 +35,7 @@ class Relocated:
     insns: tuple[Instruction, ...]
     poisons: dict[int, Resolution]
     reasons: tuple[Reason, ...]
+    resolved: Resolved
     _known: dict[int, int | Token | MapAddress] = field(repr=False)
 
     @property
@@ -47,60 +48,53 @@ class Relocated:
         """The verifier's walk as far as constants tell."""
         return _reached(self.loaded, self.program, self.insns, self._known)
 
+    @property
+    def context_slots(self) -> tuple[int, ...]:
+        """Slots whose displacement a verdict rests on: relocated loads and stores that are known to be of
+        the context. None where the walk was not wanted.
+        """
+        if "reached" not in self.__dict__:
+            return ()
+        touched = {*self.reached.context_loads, *self.reached.context_stores}
+        return tuple(sorted(slot for slot in touched if slot in self.resolved.rows))
 
-def relocate(loaded: Loaded, program: ProgramSpec) -> Relocated:
-    """Apply every relocation that libbpf applies when this program alone is loaded.
 
-    Subprograms are relocated whether the program reaches them or not, so a relocation there can stop the
-    object.
-    """
+def relocate(loaded: Loaded, program: ProgramSpec, resolved: Resolved) -> Relocated:
+    """The stream with every relocation that libbpf applies when this program alone is loaded."""
     insns = list(prepared(program))
     known = known_references(loaded.spec, program)
-    reasons: list[Reason] = []
     poisons: dict[int, Resolution] = {}
-    starts = {part.function: part.start for part in program.parts}
-    for function, slot, resolution in _resolutions(loaded, program, reasons):
-        start = starts.get(function)
-        if start is None:
-            continue
-        at = start + slot
-        known.pop(at, None)
-        if resolution.poison:
-            poisons[at] = resolution
-        for offset, insn in enumerate(resolution.patched):
+    for at, row in resolved.rows.items():
+        if row.number is None:
+            known.pop(at, None)
+        else:
+            known[at] = row.number
+        if row.resolution.poison:
+            poisons[at] = row.resolution
+        for offset, insn in enumerate(row.resolution.patched):
             insns[at + offset] = insn
     for reference in program.references:
         if reference.kind is ReferenceKind.EXTERN and reference.name in loaded.ksyms:
             known[reference.slot] = _address(loaded, program, reference.name)
-    return Relocated(loaded, program, tuple(insns), poisons, tuple(reasons), known)
+    reasons = tuple(
+        _stops(program, function, slot, row.resolution, order)
+        for order, (function, slot, row) in enumerate(resolved.refused)
+    )
+    return Relocated(loaded, program, tuple(insns), poisons, reasons, resolved, known)
 
 
-def _resolutions(
-    loaded: Loaded, program: ProgramSpec, reasons: list[Reason]
-) -> Iterator[tuple[int, int, Resolution]]:
-    if loaded.relocator is None or not program.parts:
-        return
-    main = program.parts[0].function
-    relocator = loaded.relocator.restart()
-    for row in loaded.spec.core_relos:
-        if not row.is_subprog and row.function != main:
-            continue
-        found = relocator.resolve(row.relo, row.insn, row.following)
-        if found.error:
-            reasons.append(
-                Reason(
-                    ReasonCode.CORE_INVALID,
-                    f"CO-RE {found.spec or row.relo.access}",
-                    f"libbpf stops at this relocation: {found.error.message}",
-                    Stage.RELOCATE,
-                    Evidence.BTF,
-                    source=_source(program, row.function, row.slot),
-                    hint="several kernel types match it differently, or the object is damaged",
-                    order=len(reasons),
-                )
-            )
-            continue
-        yield row.function, row.slot, found
+def _stops(program: ProgramSpec, function: int, slot: int, found: Resolution, order: int) -> Reason:
+    assert found.error is not None
+    return Reason(
+        ReasonCode.CORE_INVALID,
+        f"CO-RE {found.spec or found.relo.access}",
+        f"libbpf stops at this relocation: {found.error.message}",
+        Stage.RELOCATE,
+        Evidence.BTF,
+        source=_source(program, function, slot),
+        hint="several kernel types match it differently, or the object is damaged",
+        order=order,
+    )
 
 
 def _source(program: ProgramSpec, function: int, slot: int) -> str | None:

@@ -66,11 +66,9 @@ def _function(facts: KernelFacts, need: AttachTargetNeed) -> Answer:
         found = facts.has_func(need.target)
         if found.value is not False or need.module is None:
             return found
-    from holdfast.btf.types import Kind
-
-    for name in facts.modules:
-        if name.startswith(need.module) and facts.modules[name].find_all(need.target, Kind.FUNC):
-            return Answer(True, Evidence.BTF, f"{need.target} is in the BTF of {name}")
+    module = facts.module_function(need.module, need.target)
+    if module is not None:
+        return Answer(True, Evidence.BTF, f"{need.target} is in the BTF of {module}")
     return Answer(False, Evidence.BTF, f"{need.target} is in the BTF of no loaded module {need.module}*")
 
 

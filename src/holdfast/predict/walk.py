@@ -168,9 +168,9 @@ def _ruling(loaded: Loaded, program: ProgramSpec, number: int, gpl: bool) -> Rul
     target = _struct_ops_member(loaded, program) if program.type is ProgramType.STRUCT_OPS else None
     target = target or target_function(program)
     key = ("helper", number, program.type, program.attach_type, program.sleepable, gpl, target)
-    known = loaded.kernel.rulings.get(key)
-    if not isinstance(known, Ruling):
-        known = helpers.callable_from(
+    return loaded.facts.recall(
+        key,
+        lambda: helpers.callable_from(
             number,
             program.type,
             program.attach_type,
@@ -178,9 +178,8 @@ def _ruling(loaded: Loaded, program: ProgramSpec, number: int, gpl: bool) -> Rul
             loaded.kernel.ask,
             gpl_compatible=gpl,
             target=target,
-        )
-        loaded.kernel.rulings[key] = known
-    return known
+        ),
+    )
 
 
 def _struct_ops_member(loaded: Loaded, program: ProgramSpec) -> str | None:

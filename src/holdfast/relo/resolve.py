@@ -106,6 +106,13 @@ class Relocator:
         other._answers, other._specs = self._answers, self._specs
         return other
 
+    def order_matters(self, relo: CoreRelo) -> bool:
+        """Whether what this relocation finds may depend on those before it: its type has several candidates.
+
+        To be asked after :meth:`resolve`.
+        """
+        return (relo.type_id, relo.access, int(relo.kind)) not in self._answers
+
     def resolve(self, relo: CoreRelo, insn: Instruction, following: Instruction | None = None) -> Resolution:
         """Resolve one relocation of ``insn``; ``following`` is the next slot, needed to check an LDIMM64
         wholly.
