@@ -227,6 +227,9 @@ class Guest:
                     job, value.get("value"), tuple(parts), str(value.get("problem", "")),
                     str(value["said"]), float(value["seconds"]),
                 )  # fmt: skip
+        except GuestError as error:
+            error.parts = tuple(parts)
+            raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             self._lose(f"its answer makes no sense ({error})", job.name)
         except BaseException:

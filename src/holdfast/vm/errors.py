@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from holdfast.errors import HoldfastError
 
 __all__ = ["GuestError"]
@@ -12,8 +14,10 @@ class GuestError(HoldfastError):
     """A guest did not boot, hung, died, or said something that makes no sense.
 
     ``console`` holds its last console lines, ``job`` the name of the job that was running, None outside of
-    jobs. The guest is gone when this is raised.
+    jobs, and ``parts`` what that job had yielded. The guest is gone when this is raised.
     """
+
+    parts: tuple[Any, ...] = ()
 
     def __init__(
         self, message: str, *, console: tuple[str, ...] = (), job: str | None = None, hint: str | None = None

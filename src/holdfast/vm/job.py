@@ -32,7 +32,7 @@ class JobResult:
 
     ``parts`` is what it yielded, also where it failed after that; ``value`` what it returned. ``problem`` says
     in one line why there is no value: an exception, a signal, no news in time. It is about the job, or the
-    guest under it, and no verdict about an object. ``said`` is the end of what the job wrote to stdout and
+    guest under it, and no verdict about an object; ``lost`` tells that the guest went with it. ``said`` is the end of what the job wrote to stdout and
     stderr, with the traceback; ``seconds`` are the guest's.
     """
 
@@ -42,6 +42,7 @@ class JobResult:
     problem: str = ""
     said: str = ""
     seconds: float = 0.0
+    lost: bool = False
 
     @property
     def ok(self) -> bool:

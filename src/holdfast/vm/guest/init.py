@@ -29,12 +29,15 @@ _PATIENCE = 30.0  # seconds; a device shows up some milliseconds after its drive
 
 def main() -> None:
     """Run until the host leaves."""
+    at = {"entered": time.monotonic()}
     mount_all()
+    at["mounted"] = time.monotonic()
     plan = json.loads(_PLAN.read_text())
     os.environ.update(plan["environment"], PATH="/usr/sbin:/usr/bin:/sbin:/bin", HOME="/root")
     inserted = {name: insert((_MODULES / f"{name}.ko").read_bytes()) for name in plan["modules"]}
     port = os.open(_find_port(), os.O_RDWR | os.O_CLOEXEC)
     loopback_up()
+    at["port"] = time.monotonic()
     import holdfast.load.session  # noqa: F401  once here, not again in each job
 
     system = os.uname()
@@ -43,7 +46,7 @@ def main() -> None:
         "version": system.version,
         "machine": system.machine,
         "modules": inserted,
-        "seconds": time.monotonic(),
+        "seconds": at | {"ready": time.monotonic()},
     }
     _send(port, encode(Kind.HELLO, pack(hello)))
     serve(port)
