@@ -125,8 +125,8 @@ class Guest:
     def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
         """Run jobs one after the other and yield how each ended.
 
-        Raises :class:`~holdfast.vm.errors.GuestError` when the guest is lost; results before were yielded, and
-        ``job`` of the error names the one that it was lost with. Further jobs need another guest.
+        Raises :class:`~holdfast.vm.errors.GuestError` when the guest is lost; results before were yielded,
+        and ``job`` of the error names the one that it was lost with. Further jobs need another guest.
         """
         for job in jobs:
             yield self._run_one(job)
@@ -290,7 +290,9 @@ class Guest:
         self.close()
         last = self.console()
         during = f" during {job}" if job is not None else ""
-        said = next((line for line in reversed(last) if _TELLING.search(line)), last[-1] if last else "nothing")
+        said = next(
+            (line for line in reversed(last) if _TELLING.search(line)), last[-1] if last else "nothing"
+        )
         raise GuestError(
             f"the guest with {self.release} is lost{during}: {problem}; last on its console: {said}",
             console=last,

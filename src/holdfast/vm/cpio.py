@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""cpio archives as the kernel unpacks them into its first root (newc; Documentation/driver-api/early-userspace/
-buffer-format.rst, init/initramfs.c).
+"""cpio archives as the kernel unpacks them into its first root.
+
+The format is newc: the kernel's Documentation/driver-api/early-userspace/buffer-format.rst, init/initramfs.c.
 
 Several archives, each padded to four bytes, may follow each other.
 """

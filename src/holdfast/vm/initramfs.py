@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first root of a guest: interpreter, packages, and what this boot alone needs, one archive after another.
+"""The first root of a guest: interpreter, packages, and what this boot alone needs, one archive after
+another.
 
-The first two are kept in ``$XDG_CACHE_HOME/holdfast/vm``, named after a digest of the files in them. The whole
-is a file in memory that has no name and is gone when nobody has it open.
+The first two are kept in ``$XDG_CACHE_HOME/holdfast/vm``, named after a digest of the files in them. The
+whole is a file in memory that has no name and is gone when nobody has it open.
 """
 
 from __future__ import annotations

@@ -30,10 +30,10 @@ class Job:
 class JobResult:
     """How a job ended. ``problem`` is "" for one that ended well.
 
-    ``parts`` is what it yielded, also where it failed after that; ``value`` what it returned. ``problem`` says
-    in one line why there is no value: an exception, a signal, no news in time. It is about the job, or the
-    guest under it, and no verdict about an object; ``lost`` tells that the guest went with it. ``said`` is the end of what the job wrote to stdout and
-    stderr, with the traceback; ``seconds`` are the guest's.
+    ``parts`` is what it yielded, also where it failed after that; ``value`` what it returned. ``problem``
+    says in one line why there is no value: an exception, a signal, no news in time. It is about the job, or
+    the guest under it, and no verdict about an object; ``lost`` tells that the guest went with it. ``said``
+    is the end of what the job wrote to stdout and stderr, with the traceback; ``seconds`` are the guest's.
     """
 
     job: Job

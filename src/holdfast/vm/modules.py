@@ -51,8 +51,8 @@ def depends(image: bytes) -> tuple[str, ...]:
 def insertion(names: Iterable[str], modules: Sequence[ModulePiece]) -> Insertion:
     """Return these modules and all that they depend on, each after what it depends on.
 
-    Raises :class:`~holdfast.errors.KernelFileError` for a module that cannot be read, or modules that depend on
-    each other in a circle.
+    Raises :class:`~holdfast.errors.KernelFileError` for a module that cannot be read, or modules that depend
+    on each other in a circle.
     """
     there: Mapping[str, ModulePiece] = {normal(one.name): one for one in modules}
     order: dict[str, bytes] = {}

@@ -30,23 +30,25 @@ INTERPRETER = "/python"  # what the guest calls it; a link, because a #! line is
 _NOT_FOLDERS = frozenset(
     {
         "__pycache__", "site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo",
-        "lib2to3", "ensurepip", "distutils", "pydoc_data", "venv", "xml", "xmlrpc", "wsgiref", "curses", "dbm",
-        "sqlite3", "_pyrepl", "lib-dynload",
+        "lib2to3", "ensurepip", "distutils", "pydoc_data", "venv", "xml", "xmlrpc", "wsgiref", "curses",
+        "dbm", "sqlite3", "_pyrepl", "lib-dynload",
     }
 )  # fmt: skip
-_NO_PART = frozenset({"__pycache__", "tests"})
 _NOT_EXTENSIONS = (
-    "_test", "_ctypes_test", "_xx", "xx", "_tkinter", "_ssl", "_hashlib", "_sqlite3", "_curses", "_dbm", "_gdbm",
-    "readline", "nis", "_crypt", "_codecs_", "audioop", "ossaudiodev", "_lsprof", "pyexpat", "_elementtree",
-    "_uuid", "_dbm", "_multibytecodec", "_interp",
+    "_test", "_ctypes_test", "_xx", "xx", "_tkinter", "_ssl", "_hashlib", "_sqlite3", "_curses", "_dbm",
+    "_gdbm", "readline", "nis", "_crypt", "_codecs_", "_multibytecodec", "audioop", "ossaudiodev", "_lsprof",
+    "pyexpat", "_elementtree", "_uuid", "_interp",
 )  # fmt: skip
+_NO_PART = frozenset({"__pycache__", "tests"})  # of installed packages
 _PYC = struct.Struct("<4sIII")  # magic, flags, mtime in s, size in bytes (PEP 552)
 
 
 class Source:
     """A part of a root that can be told apart by :attr:`key` before it is built."""
 
-    def __init__(self, kind: str, modules: Iterable[Path], files: Iterable[Path], binaries: Iterable[Path]) -> None:
+    def __init__(
+        self, kind: str, modules: Iterable[Path], files: Iterable[Path], binaries: Iterable[Path]
+    ) -> None:
         """``modules`` are .py files, ``files`` are taken as they are, ``binaries`` with their libraries."""
         self._modules = sorted(set(modules))
         self._files = sorted(set(files))
@@ -139,7 +141,9 @@ def _walk(folder: Path, without: frozenset[str]) -> Iterator[Path]:
 
 
 def _compiled(path: Path) -> bytes:
-    """Return a .pyc that is never held against a source: that of this machine where it is fresh, or a new one."""
+    """Return the .pyc of this machine where it is fresh, or a new one. The guest never holds it against a
+    source.
+    """
     status = path.stat()
     try:
         kept = Path(importlib.util.cache_from_source(str(path))).read_bytes()
@@ -150,8 +154,7 @@ def _compiled(path: Path) -> bytes:
     except (OSError, struct.error, NotImplementedError):
         pass
     code: CodeType = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
-    head = _PYC.pack(importlib.util.MAGIC_NUMBER, 0, int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF)
-    return head + marshal.dumps(code)
+    return _PYC.pack(importlib.util.MAGIC_NUMBER, 0, 0, 0) + marshal.dumps(code)
 
 
 def _put(archive: Archive, path: Path, content: bytes, *, mode: int = 0o644) -> None:

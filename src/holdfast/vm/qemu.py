@@ -19,8 +19,9 @@ __all__ = ["OLDEST", "Qemu", "command", "find"]
 OLDEST = (8, 0)
 _NAME = "qemu-system-x86_64"
 _HINT = "install qemu-system-x86 8.0 or newer; Debian 12 has it in bookworm-backports"
-# Dies with its parent, whatever the parent dies of: a guest must not go on burning a processor. prctl(2) counts
-# the thread that started it as the parent. Remove for -run-with exit-with-parent=on when OLDEST is 10.2.
+# Dies with its parent, whatever the parent dies of: a guest must not go on burning a processor. prctl(2)
+# counts the thread that started it as the parent. Remove for -run-with exit-with-parent=on when OLDEST is
+# 10.2.
 _TIED = (
     "import ctypes,os,signal,sys;ctypes.CDLL(None).prctl(1,signal.SIGKILL);"
     "os.getppid()==int(sys.argv[1]) or os._exit(1);os.execv(sys.argv[2],sys.argv[2:])"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many jobs on one kernel, in as few boots as it takes: a guest that is lost costs one job, not the others."""
+"""Many jobs on one kernel, in as few boots as it takes: a guest that is lost costs one job, no other."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["carry_out"]
 def carry_out(boot: Callable[[], Guest], jobs: Iterable[Job], *, boots: int = 3) -> Iterator[JobResult]:
     """Yield how each job ended, in their order.
 
-    ``boot`` is called for the first guest, and for another one after a guest was lost, which then goes on with
-    the job after the one that it was lost with; for that one there is a result whose ``problem`` says so and
-    whose ``said`` is the end of the console. Raises :class:`~holdfast.vm.errors.GuestError` when a kernel does
-    not boot, or more than ``boots`` guests would be needed.
+    ``boot`` is called for the first guest, and for another one after a guest was lost, which then goes on
+    with the job after the one that it was lost with; for that one there is a result whose ``problem`` says so
+    and whose ``said`` is the end of the console. Raises :class:`~holdfast.vm.errors.GuestError` when a kernel
+    does not boot, or more than ``boots`` guests would be needed.
     """
     waiting = iter(jobs)
     job = next(waiting, None)

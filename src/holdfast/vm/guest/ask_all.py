@@ -21,9 +21,9 @@ _AT_ONCE = 16  # helpers or kfuncs between two signs of life
 def ask_all(kfuncs: Sequence[str] = ()) -> Generator[dict[str, Any], None, dict[str, Any]]:
     """Yield ``{"asked", "of"}`` on the way and return ``{"obstacle", "answers"}``.
 
-    ``kfuncs`` are names to ask besides those that the kernel's BTF tags: before 6.8 it has no tags. ``answers``
-    are those of a :class:`~holdfast.kernels.probe_store.ProbeStore` as bytes: program and map types, features,
-    each helper and each kfunc from each program type.
+    ``kfuncs`` are names to ask besides those that the kernel's BTF tags: before 6.8 it has no tags.
+    ``answers`` are those of a :class:`~holdfast.kernels.probe_store.ProbeStore` as bytes: program and map
+    types, features, each helper and each kfunc from each program type.
     """
     kernel = facts(cache=Cache(None))
     modules = dict(kernel.modules)
@@ -39,9 +39,7 @@ def ask_all(kfuncs: Sequence[str] = ()) -> Generator[dict[str, Any], None, dict[
 def _parts(kernel: KernelFacts, kfuncs: Sequence[str]) -> Iterator[Wanted]:
     yield probe.all_types() | probe.all_features()
     values = kernel.enumerators("bpf_func_id") or {}
-    numbers = sorted(
-        number for name, number in values.items() if name.startswith("BPF_FUNC_") and number > 0
-    )
+    numbers = sorted(number for name, number in values.items() if name.startswith("BPF_FUNC_") and number > 0)
     for start in range(0, len(numbers), _AT_ONCE):
         yield probe.every_helper(numbers[start : start + _AT_ONCE])
     for start in range(0, len(kfuncs), _AT_ONCE):

@@ -24,7 +24,9 @@ def insert(image: bytes) -> int:
     finally:
         os.close(fd)
     try:
-        done = libc.syscall(ctypes.c_long(_FINIT_MODULE), ctypes.c_int(reader), ctypes.c_char_p(b""), ctypes.c_int(0))
+        done = libc.syscall(
+            ctypes.c_long(_FINIT_MODULE), ctypes.c_int(reader), ctypes.c_char_p(b""), ctypes.c_int(0)
+        )
         return 0 if done == 0 else ctypes.get_errno()
     finally:
         os.close(reader)

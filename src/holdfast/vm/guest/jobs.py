@@ -16,7 +16,9 @@ def uname() -> dict[str, str]:
     return {"release": system.release, "version": system.version, "machine": system.machine}
 
 
-def load_programs(name: str, content: bytes, programs: Sequence[str]) -> Generator[dict[str, Any], None, None]:
+def load_programs(
+    name: str, content: bytes, programs: Sequence[str]
+) -> Generator[dict[str, Any], None, None]:
     """Load each of these programs alone; see :func:`holdfast.vm.guest.load_alone.load_alone`."""
     from holdfast.vm.guest.load_alone import load_alone
 

@@ -29,10 +29,10 @@ def load_alone(name: str, content: bytes, program: str) -> dict[str, Any]:
 
     Maps left at 0 entries get one, declared pins are not made, members of struct_ops maps that are other
     programs are NULL. The result has ``program``; ``loaded``; ``stage``: "loaded", "load" where the load was
-    refused, "open" where libbpf did not take the object, "choose" where it has no such program (then ``loaded``
-    is None); ``errno``: positive, libbpf's own from 4000 on, None where libbpf kept it to itself; ``error``: the
-    one line that users see; ``libbpf`` and ``verifier``: last lines of each; ``processed_insns``;
-    ``verifier_insn`` and ``source``: where the verifier stopped; ``seconds``.
+    refused, "open" where libbpf did not take the object, "choose" where it has no such program (then
+    ``loaded`` is None); ``errno``: positive, libbpf's own from 4000 on, None where libbpf kept it to itself;
+    ``error``: the one line that users see; ``libbpf`` and ``verifier``: last lines of each;
+    ``processed_insns``; ``verifier_insn`` and ``source``: where the verifier stopped; ``seconds``.
     """
     start = time.monotonic()
     row: dict[str, Any] = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jobs one after the other, each in a process of its own, so that one that crashes or hangs harms no other."""
+"""Jobs one after the other, each in a process of its own: one that crashes or hangs harms no other."""
 
 from __future__ import annotations
 
@@ -62,7 +62,11 @@ def _one(port: int, job: dict[str, Any]) -> None:
         end |= {"problem": problem or "it ended without a result", "stuck": stuck}
         _send(port, Kind.FAILED, pack(end))
     else:
-        _send(port, Kind.DONE if "value" in watch.done else Kind.FAILED, pack({"stuck": False} | watch.done | end))
+        _send(
+            port,
+            Kind.DONE if "value" in watch.done else Kind.FAILED,
+            pack({"stuck": False} | watch.done | end),
+        )
 
 
 class _Watch:
@@ -86,7 +90,7 @@ class _Watch:
         try:
             while True:
                 left = deadline - time.monotonic()
-                ready = {fd: event for fd, event in poll.poll(max(left, 0) * 1000)}
+                ready = dict(poll.poll(max(left, 0) * 1000))
                 if self._port in ready:
                     os._exit(0)  # nobody listens any more; the kernel panics and the machine ends
                 for fd in (self._news, self._said):
