@@ -76,6 +76,8 @@ class ProbeFacts:
 
     ``obstacle`` says why nothing could be asked at all (no CAP_BPF), else it is "". ``kinds`` says which
     kinds of programs this machine lets this process load: no where lockdown or a security module denies them.
+    ``link_types`` are named as in ``enum bpf_link_type`` without its prefix; ``attachments`` are what
+    libbpf's sections ask for besides a program type: ``kprobe.multi``, ``fentry.s``.
     """
 
     program_types: Mapping[ProgramType, bool | None] = field(default_factory=dict)
@@ -85,6 +87,9 @@ class ProbeFacts:
     insn_features: Mapping[str, bool | None] = field(default_factory=dict)
     obstacle: str = ""
     kinds: Mapping[KindUse, bool | None] = field(default_factory=dict)
+    attach_types: Mapping[AttachType, bool | None] = field(default_factory=dict)
+    link_types: Mapping[str, bool | None] = field(default_factory=dict)
+    attachments: Mapping[str, bool | None] = field(default_factory=dict)
 
     def helper(self, use: HelperUse) -> bool | None:
         """The answer for this use, or the "no" of a wider one (any attach type, sleepable or not)."""
@@ -104,6 +109,9 @@ class ProbeFacts:
             self.kfuncs,
             self.insn_features,
             self.kinds,
+            self.attach_types,
+            self.link_types,
+            self.attachments,
         )
         return any(value is not None for table in tables for value in table.values())
 
@@ -123,15 +131,25 @@ class ProbeFacts:
         return ProbeFacts(
             {**self.program_types, **other.program_types},
             {**self.map_types, **other.map_types},
-            {**self.helpers, **other.helpers},
-            {**self.kfuncs, **other.kfuncs},
+            _both(self.helpers, other.helpers),
+            _both(self.kfuncs, other.kfuncs),
             {**self.insn_features, **other.insn_features},
             other.obstacle or self.obstacle,
             {**self.kinds, **other.kinds},
+            {**self.attach_types, **other.attach_types},
+            {**self.link_types, **other.link_types},
+            {**self.attachments, **other.attachments},
         )
 
 
 _Use = TypeVar("_Use", HelperUse, KfuncUse)
+
+
+def _both(
+    first: Mapping[_Use, bool | None], second: Mapping[_Use, bool | None]
+) -> Mapping[_Use, bool | None]:
+    # Tables of all answers stay what they are where there is nothing to join.
+    return {**first, **second} if first and second else first or second
 
 
 def _answer(answers: Mapping[_Use, bool | None], use: _Use) -> bool | None:

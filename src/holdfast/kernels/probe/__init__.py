@@ -12,8 +12,9 @@ from typing import Final
 
 from holdfast import sys
 from holdfast.btf import Btf
-from holdfast.kernels.probe.calls import INSN_TRIALS, Prober
+from holdfast.kernels.probe.calls import Prober
 from holdfast.kernels.probe.maps import map_type
+from holdfast.kernels.probe.programs import INSN_TRIALS
 from holdfast.kernels.probed import HelperUse, KfuncUse, ProbeFacts, Wanted
 from holdfast.terms import AttachType, MapType, ProgramType
 

@@ -1,29 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trial programs: types, helpers and kfuncs by program type, instruction features."""
+"""Trial calls: program types, helpers and kfuncs by program type, instruction features."""
 
 from __future__ import annotations
 
 import errno
-import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from holdfast import sys
 from holdfast.btf import Btf
-from holdfast.btf.types import Kind, Struct
-from holdfast.insn.features import InsnFeature
-from holdfast.kernels.probe.contexts import Context, Target, contexts
-from holdfast.kernels.probe.judge import Shape, Trial, judge, shape
+from holdfast.btf.types import Kind
+from holdfast.kernels.probe.contexts import Context, contexts, struct_ops_contexts
+from holdfast.kernels.probe.judge import Shape, Trial, judge, last_words, shape
+from holdfast.kernels.probe.loader import Loader
+from holdfast.kernels.probe.programs import INSN_TRIALS, RETURN_0, helper_call, kfunc_call, strange_call
 from holdfast.kernels.probed import HelperUse, KfuncUse, KindUse
 from holdfast.rules.program_types import rule
 from holdfast.terms import AttachType, ProgramType
 
-__all__ = ["INSN_TRIALS", "Prober"]
+__all__ = ["Admission", "Function", "Prober", "any_answer"]
 
-_LOG_BYTES: Final = 4096
-_PSEUDO_KFUNC_CALL: Final = 2
 _NO_SUCH_TYPE: Final = 0x7FF0
 _NO_SUCH_HELPER: Final = 0x7FFFFFF0
 # Only XDP has ever had redirect_map, and XDP has no skb.
@@ -36,12 +34,6 @@ _D_PATH: Final = 147
 _COPY_FROM_USER: Final = 148
 # In every kernel, exported or called everywhere, and no kfunc in any.
 _NO_KFUNCS: Final = ("vfs_read", "kfree", "schedule", "vfs_write", "_printk")
-
-
-def _insn(code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> bytes:
-    return struct.pack("=BBhi", code, src << 4 | dst, off, imm)
-
-
 # kfuncs that have KF_SLEEPABLE wherever they are, from 6.1 on.
 _SLEEPABLE: Final = (
     "bpf_lookup_user_key",
@@ -50,37 +42,31 @@ _SLEEPABLE: Final = (
     "css_rstat_flush",
     "cgroup_rstat_flush",
 )
+_TRACED: Final = frozenset(
+    {
+        AttachType.TRACE_FENTRY,
+        AttachType.TRACE_FEXIT,
+        AttachType.MODIFY_RETURN,
+        AttachType.TRACE_FSESSION,
+    }
+)
 
-_RETURN_0: Final = _insn(0xB7) + _insn(0x95)
-_ZERO_STACK: Final = _insn(0x7A, 10, off=-8)  # *(u64 *)(r10 - 8) = 0
-_ONE: Final = _insn(0xB7, 1, imm=1)  # r1 = 1
+
+class Function(NamedTuple):
+    """A function to call: its module ("" for vmlinux) and its id in that BTF."""
+
+    module: str
+    type_id: int
 
 
-def _atomic(operation: int) -> bytes:
-    return _insn(0xB7, 0) + _ONE + _ZERO_STACK + _insn(0xDB, 10, 1, -8, operation) + _RETURN_0
+class Admission(NamedTuple):
+    """Whether a kfunc may be called in one context: by its registration, and with its flags in mind.
 
+    They differ for a sleepable kfunc (KF_SLEEPABLE) in a program that may not sleep.
+    """
 
-INSN_TRIALS: Final[dict[str, bytes]] = {
-    InsnFeature.JMP_LESS: _ONE + _insn(0xA5, 1, off=0, imm=2) + _RETURN_0,
-    InsnFeature.ALU32: _insn(0xB4, 1, imm=1) + _RETURN_0,
-    InsnFeature.JMP32: _ONE + _insn(0x16, 1, off=0, imm=2) + _RETURN_0,
-    InsnFeature.ATOMIC_BITWISE: _atomic(0x40),
-    InsnFeature.ATOMIC_FETCH: _atomic(0x01),
-    InsnFeature.ATOMIC_XCHG: _atomic(0xE1),
-    InsnFeature.ATOMIC_CMPXCHG: _atomic(0xF1),
-    InsnFeature.LDSX: _ZERO_STACK + _insn(0x91, 0, 10, -8) + _RETURN_0,
-    InsnFeature.MOVSX: _ONE + _insn(0xBF, 0, 1, 8) + _RETURN_0,
-    InsnFeature.BSWAP: _ONE + _insn(0xD7, 1, imm=32) + _RETURN_0,
-    InsnFeature.SDIV_SMOD: _ONE + _insn(0x37, 1, off=1, imm=3) + _RETURN_0,
-    InsnFeature.GOTOL: _insn(0x06, imm=0) + _RETURN_0,
-    # Without an offset 6.12 refuses it and 6.18 does not.
-    InsnFeature.MAY_GOTO: _insn(0xB7) + _insn(0xE5, off=1) + _insn(0x07) + _RETURN_0,
-    InsnFeature.LOAD_ACQUIRE: _ZERO_STACK + _insn(0xDB, 0, 10, -8, 0x100) + _RETURN_0,
-    InsnFeature.STORE_RELEASE: _ZERO_STACK + _ONE + _insn(0xDB, 10, 1, -8, 0x110) + _RETURN_0,
-    InsnFeature.LOOP: _insn(0xB7) + _insn(0x07, imm=1) + _insn(0xA5, off=-2, imm=4) + _RETURN_0,
-    InsnFeature.BPF2BPF: _insn(0x85, src=1, imm=1) + _insn(0x95) + _RETURN_0,
-}
-"""One valid program per feature; a kernel that has the feature loads it as a SOCKET_FILTER."""
+    registered: bool | None
+    usable: bool | None
 
 
 class Prober:
@@ -90,50 +76,82 @@ class Prober:
     """
 
     def __init__(self, vmlinux: Btf | None, modules: Mapping[str, Btf]) -> None:
-        self._vmlinux = vmlinux
-        self._modules = modules
+        self.loader = Loader(vmlinux, modules)
         self._types: dict[Context, bool | None] = {}
         self._helper_controls: dict[Context, tuple[Shape, ...]] = {}
         self._kfunc_controls: dict[Context, tuple[Shape, ...]] = {}
         self._sleep_learnt: list[frozenset[str] | None] = []
-        self._module_fds: dict[str, int] | None = None
-        self._held = ExitStack()
+        self._struct_ops: tuple[Context, ...] | None = None
+        self._calls_kfuncs: list[bool | None] = []
 
     def __enter__(self) -> Prober:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._held.close()
+        self.loader.close()
+
+    def contexts(
+        self, program_type: ProgramType, attach_type: AttachType | None = None, sleepable: bool | None = None
+    ) -> tuple[Context, ...]:
+        """Ways to load such a program (see :func:`~holdfast.kernels.probe.contexts.contexts`); for STRUCT_OPS
+        each function of each type in BTF that can be loaded for.
+        """
+        if program_type is not ProgramType.STRUCT_OPS:
+            return contexts(program_type, attach_type, sleepable)
+        if self._struct_ops is None:
+            everything = struct_ops_contexts(self.loader.vmlinux, self.loader.modules)
+            # A type may have functions that no program can be for (check_member): they tell nothing.
+            self._struct_ops = tuple(one for one in everything if self._control_helpers(one))
+        found = self._struct_ops or contexts(program_type)
+        return tuple(one for one in found if sleepable in (None, one.sleepable))
 
     # -- program types -----------------------------------------------------------------------------
 
     def program_type(self, program_type: ProgramType) -> bool | None:
         """Whether a program of this type can be loaded."""
-        return _any(self._loads(context) for context in contexts(program_type))
+        found = contexts(program_type)
+        answer = any_answer(self.loads(context) for context in found)
+        if answer is None and all(context.target for context in found):
+            # The verifier has to find the target missing, so a kernel with the type comes to say something.
+            answer = self.loads(Context(program_type))
+        return answer
 
-    def _loads(self, context: Context) -> bool | None:
+    def loads(self, context: Context) -> bool | None:
+        """Whether there are such programs, whatever the verifier thinks of an empty one."""
         if context not in self._types:
             self._types[context] = self._type_answer(context)
         return self._types[context]
 
     def _type_answer(self, context: Context) -> bool | None:
-        trial = self._load(context, _RETURN_0)
+        trial = self.loader.load(context, RETURN_0)
         if trial.loaded:
             return True
+        if (
+            context.target is not None
+            and trial.errno != errno.EPERM
+            and self._same_as_unknown(context, trial)
+        ):
+            return False
         if trial.log:
             # The verifier has had it: the type is there, whatever it thinks of the program. That this type
             # may not sleep (KPROBE before 6.0) it says before it looks at a single instruction.
             if context.sleepable and context.program_type != ProgramType.SYSCALL:
-                return shape(self._load(context, _helper_call(_MAP_LOOKUP) + _RETURN_0)) is not None
+                return shape(self.loader.load(context, helper_call(_MAP_LOOKUP))) is not None
             return True
         if context.target is not None:
             return None  # the target may be missing, and trampolines may be forbidden by lockdown
         # A type or attach type that is not there is refused as a number that no kernel knows, before the
         # verifier.
-        nobody = self._load(Context(_NO_SUCH_TYPE), _RETURN_0)
+        nobody = self.loader.load(Context(_NO_SUCH_TYPE), RETURN_0)
         if not nobody.loaded and trial.errno == nobody.errno and trial.errno != errno.EPERM:
             return False
         return None
+
+    def _same_as_unknown(self, context: Context, trial: Trial) -> bool:
+        """Whether the kernel says the same of an attach type that no kernel knows, for the same target."""
+        if context.target is None or context.program_type == ProgramType.STRUCT_OPS:
+            return False  # it is judged by its type, or its number is the place of a function
+        return self.loader.load(replace(context, attach_type=_NO_SUCH_TYPE), RETURN_0) == trial
 
     def permitted(self, use: KindUse) -> bool | None:
         """Whether policy lets this process load programs of that kind; no is a denial, whatever the program.
@@ -144,9 +162,9 @@ class Prober:
         """
         lacking = sys.missing(frozenset(rule(use.program_type).capabilities))
         found = contexts(use.program_type, use.attach_type, use.sleepable)
-        if lacking or not found or not self._loads(Context(ProgramType.SOCKET_FILTER)):
+        if lacking or not found or not self.loads(Context(ProgramType.SOCKET_FILTER)):
             return None
-        trials = [self._load(context, _RETURN_0) for context in found]
+        trials = [self.loader.load(context, RETURN_0) for context in found]
         if any(trial.loaded or trial.log for trial in trials):
             return True
         return False if all(trial.errno == errno.EPERM for trial in trials) else None
@@ -156,27 +174,32 @@ class Prober:
 
         def answers() -> Iterator[bool | None]:
             for context in uses:
-                loads = self._loads(context)
+                loads = self.loads(context)
                 if loads is None:
                     yield None
                 elif loads:
                     answer = judged(context)
                     yield None if answer is False and not context.representative else answer
 
-        return _any(answers())
+        return any_answer(answers())
 
     # -- helpers -----------------------------------------------------------------------------------
 
     def helper(self, use: HelperUse) -> bool | None:
         """Whether the helper may be called from the type (with any attach type, unless one is named)."""
-        uses = contexts(use.program_type, use.attach_type, use.sleepable)
-        return self._call(uses, partial(self._helper_in, use.number))
+        uses = self.contexts(use.program_type, use.attach_type, use.sleepable)
+        return self._call(uses, partial(self.helper_in, use.number))
 
-    def _helper_in(self, number: int, context: Context) -> bool | None:
+    def helper_in(self, number: int, context: Context) -> bool | None:
+        """Whether the helper may be called from a program that is loaded like that."""
         controls = self._helper_controls.get(context)
         if controls is None:
             controls = self._helper_controls[context] = self._control_helpers(context)
-        return judge(self._load(context, _helper_call(number) + _RETURN_0), controls) if controls else None
+        if not controls:
+            return None
+        answer = judge(self.loader.load(context, helper_call(number)), controls)
+        # From programs on functions it hangs on the function (btf_allowlist_d_path).
+        return None if number == _D_PATH and answer is False and context.attach_type in _TRACED else answer
 
     def _control_helpers(self, context: Context) -> tuple[Shape, ...]:
         """Refusals of helpers that a program of this context surely may not call, one for each reason."""
@@ -186,9 +209,9 @@ class Prober:
             numbers.append(_D_PATH)
         if not context.sleepable:
             numbers.append(_COPY_FROM_USER)
-        shapes = [shape(self._load(context, _helper_call(number) + _RETURN_0)) for number in numbers]
+        shapes = [shape(self.loader.load(context, helper_call(number))) for number in numbers]
         # map_lookup_elem is allowed everywhere: a control that looks the same cannot tell anything.
-        allowed = shape(self._load(context, _helper_call(_MAP_LOOKUP) + _RETURN_0))
+        allowed = shape(self.loader.load(context, helper_call(_MAP_LOOKUP)))
         found = tuple(one for one in shapes if one is not None)
         return () if len(found) != len(numbers) or allowed is None or allowed in found else found
 
@@ -200,46 +223,62 @@ class Prober:
         A function that is in no BTF is a certain no. One that needs a sleepable program counts as callable
         unless the use says that the program is not sleepable.
         """
-        found = self._find(use.name)
+        found = self.find(use.name)
         if found is None:
-            return None if self._vmlinux is None else False
-        uses = contexts(use.program_type, use.attach_type, use.sleepable)
-        return self._call(uses, partial(self._kfunc_in, *found, use.sleepable is False))
+            return None if self.loader.vmlinux is None else False
 
-    def _find(self, name: str) -> tuple[str | None, int] | None:
-        if self._vmlinux is None:
-            return None
-        ids = self._vmlinux.find_all(name, Kind.FUNC)
-        if ids:
-            return None, ids[0]
-        for module, btf in self._modules.items():
-            ids = btf.find_all(name, Kind.FUNC)
+        def answer(context: Context) -> bool | None:
+            admission = self.kfunc_in(found, context)
+            return admission.usable if use.sleepable is False else admission.registered
+
+        return self._call(self.contexts(use.program_type, use.attach_type, use.sleepable), answer)
+
+    def find(self, name: str) -> Function | None:
+        """The first function of that name, of vmlinux before the modules'."""
+        for module, btf in [("", self.loader.vmlinux), *self.loader.modules.items()]:
+            ids = btf.find_all(name, Kind.FUNC) if btf is not None else []
             if ids:
-                return module, ids[0]
+                return Function(module, ids[0])
         return None
 
-    def _kfunc_in(
-        self, module: str | None, type_id: int, must_not_sleep: bool, context: Context
-    ) -> bool | None:
+    def kfunc_in(self, function: Function, context: Context) -> Admission:
+        """Whether a program that is loaded like that may call the function."""
         controls = self._kfunc_controls.get(context)
         if controls is None:
             controls = self._kfunc_controls[context] = self._control_kfuncs(context)
         if not controls:
-            return None
-        if module is None:
-            trial = self._load(context, _kfunc_call(type_id) + _RETURN_0)
+            return Admission(None, None)
+        if not function.module:
+            trial = self.loader.load(context, kfunc_call(function.type_id))
         else:
-            fd = self._module_btf(module)
+            fd = self.loader.module_btf(function.module)
             if fd is None:
-                return None
+                return Admission(None, None)
             # Place 0 of fd_array stands for vmlinux (insn.off == 0), so a module's BTF goes to place 1.
-            trial = self._load(context, _kfunc_call(type_id, 1) + _RETURN_0, fd_array=(0, fd))
-        answer = judge(trial, controls)
-        if not (answer and must_not_sleep) or trial.loaded:
-            return answer
-        refusals = self._sleep_refusals()
-        seen = shape(trial)
-        return None if refusals is None or seen is None else seen.after not in refusals
+            trial = self.loader.load(context, kfunc_call(function.type_id, 1), fd_array=(0, fd))
+        registered = judge(trial, controls)
+        if not registered or trial.loaded or context.sleepable:
+            return Admission(registered, registered)
+        refusals, seen = self._sleep_refusals(), shape(trial)
+        usable = None if refusals is None or seen is None else seen.after not in refusals
+        return Admission(registered, usable)
+
+    def calls_kfuncs(self) -> bool | None:
+        """Whether this kernel knows calls of kernel functions at all (5.13).
+
+        It does not if it refuses one in the same words as a call of a kind that no kernel has.
+        """
+        if not self._calls_kfuncs:
+            function = next((found for name in _NO_KFUNCS if (found := self.find(name))), None)
+            answer: bool | None = None
+            socket_filter = Context(ProgramType.SOCKET_FILTER)
+            if function is not None and self.loads(socket_filter):
+                ours = self.loader.load(socket_filter, kfunc_call(function.type_id))
+                strange = self.loader.load(socket_filter, strange_call(function.type_id))
+                if ours.log and strange.log:
+                    answer = last_words(ours) != last_words(strange)
+            self._calls_kfuncs.append(answer)
+        return self._calls_kfuncs[0]
 
     def _sleep_refusals(self) -> frozenset[str] | None:
         """What this kernel says of a sleepable kfunc (KF_SLEEPABLE) in a program that must not sleep.
@@ -249,14 +288,14 @@ class Prober:
         """
         if not self._sleep_learnt:
             iterators = contexts(ProgramType.TRACING, AttachType.TRACE_ITER)
-            known = [found for name in _SLEEPABLE if (found := self._find(name)) and found[0] is None]
+            awake = next(one for one in iterators if not one.sleepable)
+            asleep = next(one for one in iterators if one.sleepable)
+            known = [found for name in _SLEEPABLE if (found := self.find(name)) and not found.module]
             lines = set()
             for _, type_id in known:
-                awake, asleep = (
-                    shape(self._load(one, _kfunc_call(type_id) + _RETURN_0)) for one in iterators
-                )
-                if awake and asleep and awake.after != asleep.after:
-                    lines.add(awake.after)
+                words, others = (shape(self.loader.load(one, kfunc_call(type_id))) for one in (awake, asleep))
+                if words and others and words.after != others.after:
+                    lines.add(words.after)
             self._sleep_learnt.append(frozenset(lines) if lines or not known else None)
         return self._sleep_learnt[0]
 
@@ -264,59 +303,15 @@ class Prober:
         """Refusals of functions that are in BTF and are no kfuncs; one is enough, two make it sure."""
         found: list[Shape] = []
         for name in _NO_KFUNCS:
-            ids = self._vmlinux.find_all(name, Kind.FUNC) if self._vmlinux else []
-            if ids and (one := shape(self._load(context, _kfunc_call(ids[0]) + _RETURN_0))) is not None:
+            function = self.find(name)
+            if function is None or function.module:
+                continue
+            one = shape(self.loader.load(context, kfunc_call(function.type_id)))
+            if one is not None:
                 found.append(one)
             if len(found) == 2:
                 break
         return tuple(found) if len(set(found)) == 1 else ()
-
-    def _module_btf(self, module: str) -> int | None:
-        """A descriptor of the module's BTF, held until close; None without CAP_SYS_ADMIN (going by id)."""
-        if self._module_fds is None:
-            self._module_fds = {}
-            try:
-                for number in sys.ids("btf"):
-                    owned = sys.fd_by_id("btf", number)
-                    info = sys.btf_info(owned.fileno())
-                    if info.kernel and info.name in self._modules:
-                        self._module_fds[info.name] = self._held.enter_context(owned).fileno()
-                    else:
-                        owned.close()
-            except OSError:
-                pass  # EPERM, or a module that went away meanwhile: what was found is still true
-        return self._module_fds.get(module)
-
-    def _load(self, context: Context, insns: bytes, *, fd_array: tuple[int, ...] = ()) -> Trial:
-        target = self._target(context.target) if context.target else 0
-        if target is None:
-            return Trial(False, errno.ENOENT, "")
-        result = sys.prog_load(
-            context.program_type,
-            insns,
-            expected_attach_type=self._member(context.target) or context.attach_type,
-            flags=sys.ProgFlag.SLEEPABLE if context.sleepable else 0,
-            log_level=1,
-            log_size=_LOG_BYTES,
-            attach_btf_id=target,
-            fd_array=fd_array,
-        )
-        if result.fd is not None:
-            result.fd.close()
-            return Trial(True, 0, result.log)
-        return Trial(False, result.errno, result.log)
-
-    def _target(self, target: Target) -> int | None:
-        ids = self._vmlinux.find_all(target.name, target.kind) if self._vmlinux else []
-        return ids[0] if ids else None
-
-    def _member(self, target: Target | None) -> int:
-        """The place of the target's member, 0 when it has none."""
-        if target is None or not target.member or self._vmlinux is None:
-            return 0
-        found = self._vmlinux.type(self._target(target) or 0)
-        names = [member.name for member in found.members] if isinstance(found, Struct) else []
-        return names.index(target.member) if target.member in names else 0
 
     # -- instructions ------------------------------------------------------------------------------
 
@@ -324,9 +319,9 @@ class Prober:
         """Whether the verifier takes the instruction; None for a feature without a trial program."""
         insns = INSN_TRIALS.get(feature)
         socket_filter = Context(ProgramType.SOCKET_FILTER)
-        if insns is None or not self._load(socket_filter, _RETURN_0).loaded:
+        if insns is None or not self.loader.load(socket_filter, RETURN_0).loaded:
             return None
-        trial = self._load(socket_filter, insns)
+        trial = self.loader.load(socket_filter, insns)
         if trial.loaded:
             return True
         # The program is valid, so EINVAL from the verifier (it wrote a log) is about the instruction. What a
@@ -334,15 +329,7 @@ class Prober:
         return False if trial.log and trial.errno == errno.EINVAL else None
 
 
-def _helper_call(number: int) -> bytes:
-    return _insn(0x85, imm=number)
-
-
-def _kfunc_call(type_id: int, off: int = 0) -> bytes:
-    return _insn(0x85, src=_PSEUDO_KFUNC_CALL, off=off, imm=type_id)
-
-
-def _any(answers: Iterable[bool | None]) -> bool | None:
+def any_answer(answers: Iterable[bool | None]) -> bool | None:
     """True when one is, False when all are (and there is one), else None. Stops at the first True."""
     seen: set[bool | None] = set()
     for answer in answers:

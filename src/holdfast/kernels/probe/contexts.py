@@ -7,22 +7,28 @@ The rules are those of ``bpf_prog_load_check_attach()`` and of the types' verifi
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from holdfast.btf.types import Kind
+from holdfast.btf import Btf
+from holdfast.btf.types import FuncProto, Kind, Ptr, Struct
 from holdfast.terms import AttachType, ProgramType
 
-__all__ = ["Context", "Target", "contexts"]
+__all__ = ["Context", "Target", "contexts", "struct_ops_contexts"]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a program is loaded for: a type of vmlinux BTF by name and kind, and for struct_ops its member."""
+    """What a program is loaded for: a type by name and kind, and for struct_ops its member.
+
+    ``module`` is the one whose BTF has the type, "" for vmlinux.
+    """
 
     name: str
     kind: Kind
     member: str = ""
+    module: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class Context:
 
 _SOME_TRACEPOINT: Final = Target("btf_trace_sched_switch", Kind.TYPEDEF)
 _SOME_ITERATOR: Final = Target("bpf_iter_task", Kind.FUNC)
+# Those that add helpers of their own: get_func_proto of bpf_iter_reg, nowhere else in 6.1 to 7.1.
+_SOCKET_ITERATORS: Final = (Target("bpf_iter_tcp", Kind.FUNC), Target("bpf_iter_unix", Kind.FUNC))
 # Made for BPF's own tests (net/bpf/test_run.c): any program may attach, and nothing calls them.
 _SOME_FUNCTION: Final = Target("bpf_fentry_test1", Kind.FUNC)
 _SOME_RETURN: Final = Target("bpf_modify_return_test", Kind.FUNC)
@@ -56,6 +64,7 @@ _TARGETED: Final[dict[ProgramType, tuple[Context, ...]]] = {
         Context(ProgramType.TRACING, AttachType.TRACE_RAW_TP, target=_SOME_TRACEPOINT),
         Context(ProgramType.TRACING, AttachType.TRACE_ITER, target=_SOME_ITERATOR),
         Context(ProgramType.TRACING, AttachType.TRACE_ITER, True, _SOME_ITERATOR),
+        *(Context(ProgramType.TRACING, AttachType.TRACE_ITER, target=one) for one in _SOCKET_ITERATORS),
         Context(ProgramType.TRACING, AttachType.TRACE_FENTRY, target=_SOME_FUNCTION),
         Context(ProgramType.TRACING, AttachType.TRACE_FENTRY, True, _SOME_RETURN),
         Context(ProgramType.TRACING, AttachType.TRACE_FEXIT, target=_SOME_FUNCTION),
@@ -69,7 +78,7 @@ _TARGETED: Final[dict[ProgramType, tuple[Context, ...]]] = {
         Context(ProgramType.LSM, AttachType.LSM_MAC, True, _SOME_HOOK, representative=False),
         Context(ProgramType.LSM, AttachType.LSM_CGROUP, target=_SOME_SOCKET_HOOK, representative=False),
     ),
-    # The one struct_ops type that nearly every kernel has.
+    # The one struct_ops type that nearly every kernel has; the others are in its BTF: struct_ops_contexts().
     ProgramType.STRUCT_OPS: (Context(ProgramType.STRUCT_OPS, 0, target=_SOME_OPS, representative=False),),
     # A target program would be needed as well.
     ProgramType.EXT: (),
@@ -173,3 +182,34 @@ def contexts(
     if sleepable is not None and program_type is not ProgramType.SYSCALL:
         found = tuple(one for one in found if one.sleepable is sleepable)
     return found
+
+
+_VALUE_PREFIX: Final = "bpf_struct_ops_"
+
+
+def struct_ops_contexts(vmlinux: Btf | None, modules: Mapping[str, Btf]) -> tuple[Context, ...]:
+    """A context for each function of each struct_ops type of these BTFs, the first of each type first.
+
+    ``struct bpf_struct_ops_<name>`` is the value of the maps that hold a ``struct <name>``. The functions of
+    one type differ in the helpers and kfuncs that they may call (tcp_congestion_ops, sched_ext_ops,
+    Qdisc_ops), and a module may bring a type (6.9).
+    """
+    firsts: list[Context] = []
+    others: list[Context] = []
+    for module, btf in [("", vmlinux), *modules.items()]:
+        for target in _members(module, btf) if btf is not None else ():
+            known = any(one.target and one.target.name == target.name for one in firsts)
+            (others if known else firsts).append(Context(ProgramType.STRUCT_OPS, target=target))
+    return (*firsts, *others)
+
+
+def _members(module: str, btf: Btf) -> Iterator[Target]:
+    for value in btf.own_of_kind(Kind.STRUCT):
+        full = btf.name(value)
+        name = full.removeprefix(_VALUE_PREFIX)
+        found = btf.find(name, Kind.STRUCT) if name != full else None
+        ops = btf.type(found) if found is not None else None
+        for member in ops.members if isinstance(ops, Struct) else ():
+            pointer = btf.type(member.type_id)
+            if isinstance(pointer, Ptr) and isinstance(btf.type(pointer.type_id), FuncProto):
+                yield Target(name, Kind.STRUCT, member.name, module)

@@ -16,9 +16,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
-__all__ = ["Shape", "Trial", "judge", "shape"]
+__all__ = ["Shape", "Trial", "judge", "last_words", "shape"]
 
 _CALL: Final = re.compile(r"^(\d+: \(85\) call )(\S+)")
 _DIGITS: Final = re.compile(r"\d+")
@@ -42,6 +43,8 @@ class Shape:
     after: str
 
 
+# One kfunc is refused in the same words by most program types.
+@lru_cache(256)
 def shape(trial: Trial) -> Shape | None:
     """The shape of a refusal; None when the log shows no call, or when the program loaded."""
     if trial.loaded:
@@ -66,6 +69,12 @@ def _blank(text: str, token: str, name: str) -> str:
     if name:
         text = re.sub(rf"\b{re.escape(name)}\b", "FUNC", text)
     return _DIGITS.sub("0", text)
+
+
+def last_words(trial: Trial) -> tuple[int, str]:
+    """The errno and the last line that is about the program, numbers blanked; statistics are left out."""
+    lines = [line for line in trial.log.splitlines() if not line.startswith("processed ")]
+    return trial.errno, _DIGITS.sub("0", lines[-1]) if lines else ""
 
 
 def judge(trial: Trial, controls: Iterable[Shape]) -> bool | None:

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers about calls as a table: a row for each helper or kfunc, a column for each way to load a program.
+
+A kernel gives some 40,000 of them. As text with one character each they take 40 KB, are equal when read
+again, and cost nothing until somebody looks one up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from holdfast.kernels.probed import HelperUse, KfuncUse
+from holdfast.terms import AttachType, ProgramType
+
+__all__ = ["AnswerTable", "Way"]
+
+_Use = TypeVar("_Use", HelperUse, KfuncUse)
+
+_VALUES: Final[dict[str, bool | None]] = {"1": True, "0": False, "?": None}
+_LETTERS: Final = {True: "1", False: "0", None: "?"}
+_NOT_ASKED: Final = "."
+
+
+class Way(NamedTuple):
+    """A way to load a program: what a use says besides the helper or kfunc."""
+
+    program_type: ProgramType
+    attach_type: AttachType | None = None
+    sleepable: bool | None = None
+
+
+class AnswerTable(Mapping[_Use, "bool | None"], Generic[_Use]):
+    """Answers by use, for :class:`~holdfast.kernels.probed.ProbeFacts`.
+
+    ``rows`` has a text for each helper (number) or kfunc (name), with a letter for each of ``ways``: ``1``
+    yes, ``0`` no, ``?`` undecided, ``.`` not asked. Raises :exc:`ValueError` where these do not fit.
+    """
+
+    __slots__ = ("_columns", "_make", "rows", "ways")
+
+    def __init__(self, make: type[_Use], ways: tuple[Way, ...], rows: Mapping[int | str, str]) -> None:
+        self._make: type[_Use] = make
+        self.ways = ways
+        self.rows = dict(rows)
+        self._columns = {way: column for column, way in enumerate(ways)}
+        if len(self._columns) != len(ways):
+            raise ValueError("a way is there twice")
+        for row in self.rows.values():
+            if len(row) != len(ways) or row.strip("10?."):
+                raise ValueError(f"{row[:40]!r} is no row of {len(ways)} answers")
+
+    @classmethod
+    def of(cls, make: type[_Use], answers: Mapping[_Use, bool | None]) -> AnswerTable[_Use]:
+        """The same answers as a table."""
+        if isinstance(answers, AnswerTable):
+            return answers
+        ways = tuple(sorted({Way(*use[1:]) for use in answers}, key=_order))
+        columns = {way: column for column, way in enumerate(ways)}
+        rows: dict[int | str, list[str]] = {}
+        for use, value in answers.items():
+            row = rows.get(use[0])
+            if row is None:
+                row = rows[use[0]] = [_NOT_ASKED] * len(ways)
+            row[columns[Way(*use[1:])]] = _LETTERS[value]
+        return cls(make, ways, {key: "".join(rows[key]) for key in sorted(rows, key=str)})
+
+    def __getitem__(self, use: _Use) -> bool | None:
+        row = self.rows.get(use[0])
+        column = self._columns.get(Way(*use[1:]))
+        if row is None or column is None or row[column] == _NOT_ASKED:
+            raise KeyError(use)
+        return _VALUES[row[column]]
+
+    def __iter__(self) -> Iterator[_Use]:
+        for key, row in self.rows.items():
+            for way, letter in zip(self.ways, row, strict=True):
+                if letter != _NOT_ASKED:
+                    yield self._make(key, *way)
+
+    def __len__(self) -> int:
+        return sum(len(row) - row.count(_NOT_ASKED) for row in self.rows.values())
+
+
+def letter(value: bool | None) -> str:
+    """How a row spells this answer."""
+    return _LETTERS[value]
+
+
+def _order(way: Way) -> tuple[int, int, int]:
+    kind, attach, sleepable = way
+    return kind, -1 if attach is None else attach, -1 if sleepable is None else sleepable
