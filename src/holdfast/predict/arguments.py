@@ -40,7 +40,7 @@ def refused_accesses(
         return
     found: dict[Ruling, list[int]] = {}
     for slot, load in relocated.reached.context_loads.items():
-        ruling = arguments.load_shape(program.type, load.moved, loaded.kernel.ask)
+        ruling = loaded.facts.rule(arguments.load_shape, program.type, load.moved)
         at = load.moved + load.offset
         if ruling.allowed is Allowed.YES and prototype is not None:
             btf, proto = prototype
@@ -50,9 +50,10 @@ def refused_accesses(
             ruling = arguments.inside(program.type, *context, at, program.attach_type)
         if ruling.allowed is not Allowed.YES:
             found.setdefault(ruling, []).append(slot)
-    writing = arguments.writable(program.type, loaded.kernel.ask)
-    if writing.allowed is not Allowed.YES and relocated.reached.context_stores:
-        found[writing] = list(relocated.reached.context_stores)
+    if relocated.reached.context_stores:
+        writing = loaded.facts.rule(arguments.writable, program.type)
+        if writing.allowed is not Allowed.YES:
+            found[writing] = list(relocated.reached.context_stores)
     yield from found.items()
 
 

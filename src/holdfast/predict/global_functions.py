@@ -25,7 +25,7 @@ def global_function_reasons(loaded: Loaded, program: ProgramSpec, relocated: Rel
     for part in program.parts[1:]:
         if not part.is_global or part.func_type_id is None:
             continue
-        ruling = global_functions.accepted(btf, part.func_type_id, program.type, loaded.kernel.ask)
+        ruling = loaded.facts.rule(global_functions.accepted, btf, part.func_type_id, program.type)
         if ruling.allowed is Allowed.YES or part.start not in relocated.live:
             continue
         certain = ruling.allowed is Allowed.NO

@@ -51,24 +51,19 @@ def instruction_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocat
             yield _reason(f"instruction {feature.value}", ruling, source, FEATURES[feature].isa)
     calls_tail = any(insn.is_helper_call and insn.imm == _TAIL_CALL for insn in relocated.insns)
     if calls_tail and InsnFeature.BPF2BPF in where:
-        ruling = instructions.tail_calls_with_subprograms(
-            loaded.kernel.ask, arch=loaded.facts.arch, jit=_jit(loaded)
+        ruling = loaded.facts.rule(
+            instructions.tail_calls_with_subprograms, arch=loaded.facts.arch, jit=_jit(loaded)
         )
         if ruling.allowed is not Allowed.YES:
             yield _reason("tail calls with subprograms", ruling, None)
 
 
 def _ruling(loaded: Loaded, program: ProgramSpec, feature: InsnFeature) -> Ruling:
-    key = ("instruction", feature, program.type if feature is InsnFeature.LD_ABS else None)
-
-    def work_out() -> Ruling:
-        arch = loaded.facts.arch or None
-        ruling = instructions.accepted(feature, loaded.kernel.ask, arch=arch, jit=_jit(loaded))
-        if feature is InsnFeature.LD_ABS and ruling.allowed is Allowed.YES:
-            return instructions.ld_abs_accepted(program.type)
-        return ruling
-
-    return loaded.facts.recall(key, work_out)
+    arch = loaded.facts.arch or None
+    ruling = loaded.facts.rule(instructions.accepted, feature, arch=arch, jit=_jit(loaded))
+    if feature is InsnFeature.LD_ABS and ruling.allowed is Allowed.YES:
+        return instructions.ld_abs_accepted(program.type)
+    return ruling
 
 
 def _jit(loaded: Loaded) -> bool | None:

@@ -146,13 +146,11 @@ def kconfig_reader(spec: ObjectSpec, facts: KernelFacts) -> Callable[[int, int],
     """A reader of the ``.kconfig`` map as libbpf fills it: (offset, size in bytes) -> value, None if
     unknown.
     """
-    values: dict[tuple[int, int], int | None] = {}
-    for extern in spec.externs:
-        if extern.kind is ExternKind.KCONFIG:
-            values[extern.offset, extern.size] = _value(spec, extern, facts)
+    there = {(one.offset, one.size): one for one in spec.externs if one.kind is ExternKind.KCONFIG}
 
     def read(offset: int, size: int) -> int | None:
-        return values.get((offset, size))
+        extern = there.get((offset, size))
+        return None if extern is None else _value(spec, extern, facts)
 
     return read
 

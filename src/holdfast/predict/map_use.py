@@ -60,7 +60,7 @@ def field_reasons(loaded: Loaded) -> Iterator[Reason]:
         if not spec.autocreate or not isinstance(spec.type, MapType) or not map_fields.needs_btf(spec.type):
             continue
         for field in _fields(loaded, spec):
-            ruling = map_fields.map_takes(field, spec.type, loaded.kernel.ask)
+            ruling = loaded.facts.rule(map_fields.map_takes, field, spec.type)
             yield from _reason(spec, ruling, Stage.MAPS, order)
 
 
@@ -74,14 +74,12 @@ def map_use_reasons(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
     for spec in loaded.spec.maps:
         if spec.name not in named or not isinstance(spec.type, MapType):
             continue
-        ask = loaded.kernel.ask
-        rulings = list(map_use.program_takes(spec.type, spec.flags, program.type, program.sleepable, ask))
+        rule, sleepable = loaded.facts.rule, program.sleepable
+        rulings = list(rule(map_use.program_takes, spec.type, spec.flags, program.type, sleepable))
         fields = _fields(loaded, spec)
-        lost = [map_fields.map_takes(field, spec.type, ask) for field in fields]
+        lost = [rule(map_fields.map_takes, field, spec.type) for field in fields]
         if all(ruling.allowed is Allowed.YES for ruling in lost):
-            rulings += [
-                map_fields.program_takes(field, program.type, program.sleepable, ask) for field in fields
-            ]
+            rulings += [rule(map_fields.program_takes, field, program.type, sleepable) for field in fields]
         elif not map_fields.needs_btf(spec.type) and _works_on(program, fields):
             # Which map the helper works on is the verifier's to know.
             rulings += [

@@ -87,7 +87,7 @@ def _as_inner(outer: MapSpec, spec: MapSpec, order: int) -> Iterator[Reason]:
 
 def _assumed(loaded: Loaded, kind: MapType) -> bool:
     """Types that every kernel with BPF and networking has: their options are not worth an UNKNOWN."""
-    ruling = map_types.compiled_in(kind, loaded.kernel.ask)
+    ruling = loaded.facts.rule(map_types.compiled_in, kind)
     return ruling.allowed is Allowed.YES
 
 
@@ -105,7 +105,7 @@ def _problems(loaded: Loaded, spec: MapSpec) -> list[Ruling]:
     if spec.is_internal and loaded.kernel.ask.btf(Sign.func("array_map_mmap")) is False:
         flags &= ~int(MapFlag.MMAPABLE)  # bpf_object__sanitize_maps()
     value = 4 if spec.inner is not None else spec.value_size
-    return list(map_types.problems(spec.type, spec.key_size, value, entries, flags, loaded.kernel.ask))
+    return list(loaded.facts.rule(map_types.problems, spec.type, spec.key_size, value, entries, flags))
 
 
 def _ring_size(entries: int) -> int:

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 
 from holdfast.btf.types import Kind
 from holdfast.elf.spec import ProgramSpec
+from holdfast.kernels.facts import KernelFacts
 from holdfast.needs.model import AttachTargetNeed, TargetKind
 from holdfast.needs.targets import attach_target
 from holdfast.predict.codes import ReasonCode
 from holdfast.predict.context import Loaded
 from holdfast.predict.model import Reason, Stage
 from holdfast.rules import fentry, lsm_hooks
-from holdfast.rules.ask import Allowed, Ruling
+from holdfast.rules.ask import Allowed, Ask, Ruling
 from holdfast.terms import AttachType, Evidence
 
 __all__ = ["place_reasons"]
@@ -47,24 +48,31 @@ def place_reasons(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
 def _hook(loaded: Loaded, program: ProgramSpec, hook: str) -> Iterator[Ruling]:
     if loaded.facts.has_func(f"bpf_lsm_{hook}").value is False:
         return  # said where libbpf looks for it
-    yield lsm_hooks.attachable(hook, loaded.kernel.ask)
+    yield loaded.facts.rule(lsm_hooks.attachable, hook)
     if program.sleepable:
-        yield lsm_hooks.sleepable(hook, loaded.kernel.ask)
+        yield loaded.facts.rule(lsm_hooks.sleepable, hook)
 
 
 def _function(
     loaded: Loaded, program: ProgramSpec, need: AttachTargetNeed, attach_type: AttachType
 ) -> Iterator[Ruling]:
     assert need.target is not None
-    place = loaded.facts.find(need.target, Kind.FUNC)
-    if place is None:
+    rule, arch = loaded.facts.rule, loaded.facts.arch or None
+    prototype = loaded.facts.work(_prototype, need.target, arch)
+    if prototype is None:
         return
-    ask, arch = loaded.kernel.ask, loaded.facts.arch or None
-    yield fentry.prototype_accepted(place.btf, place.type_id, ask, arch=arch)
-    yield fentry.attachable(need.target, attach_type, ask, arch=arch)
+    yield prototype
+    yield rule(fentry.attachable, need.target, attach_type, arch=arch)
     if loaded.facts.symbol(need.target).value is False:
         yield fentry.without_address(need.target)
     if program.sleepable:
-        yield fentry.may_sleep(need.target, ask, arch=arch)
+        yield rule(fentry.may_sleep, need.target, arch=arch)
     elif attach_type is AttachType.MODIFY_RETURN:  # bpf_check_attach_target asks a sleepable one no more
-        yield fentry.may_modify_return(need.target, ask, arch=arch)
+        yield rule(fentry.may_modify_return, need.target, arch=arch)
+
+
+def _prototype(facts: KernelFacts, ask: Ask, function: str, arch: str | None) -> Ruling | None:
+    place = facts.find(function, Kind.FUNC)
+    if place is None:
+        return None
+    return fentry.prototype_accepted(place.btf, place.type_id, ask, arch=arch)

@@ -115,7 +115,7 @@ def _type(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
         hint = "a newer kernel, or one that is built with it"
         yield Reason(code, need, answer.note, Stage.LOAD, answer.evidence, hint=hint)
     elif answer.value is None:
-        ruling = program_types.compiled_in(program.type, loaded.kernel.ask)
+        ruling = loaded.facts.rule(program_types.compiled_in, program.type)
         if ruling.allowed is Allowed.NO:
             yield Reason(ReasonCode.PROGRAM_TYPE_MISSING, need, ruling.why, Stage.LOAD, Evidence.BTF)
         elif ruling.allowed is Allowed.UNKNOWN:
@@ -129,7 +129,7 @@ def _privilege(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
     host = loaded.facts.host
     if host is None or not host.capable("CAP_BPF"):
         return
-    for name in program_types.capabilities(program.type, loaded.kernel.ask):
+    for name in loaded.facts.rule(program_types.capabilities, program.type):
         if not host.capable(name):
             yield Reason(
                 ReasonCode.CAPABILITY_MISSING,
@@ -155,9 +155,9 @@ def _privilege(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
 
 
 def _flags(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
-    ask = loaded.kernel.ask
+    rule = loaded.facts.rule
     if program.type is not ProgramType.STRUCT_OPS:  # libbpf passes the member's index there
-        ruling = program_types.attach_type_accepted(program.type, program.attach_type, ask)
+        ruling = rule(program_types.attach_type_accepted, program.type, program.attach_type)
         if ruling.allowed is Allowed.NO:
             name = program.attach_type.name if program.attach_type is not None else "0"
             message = ruling.told
@@ -169,7 +169,7 @@ def _flags(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
                 Evidence.BTF,
                 order=2,
             )
-    ruling = program_types.sleepable_accepted(program.type, program.attach_type, program.sleepable, ask)
+    ruling = rule(program_types.sleepable_accepted, program.type, program.attach_type, program.sleepable)
     if ruling.allowed is not Allowed.YES:
         certain = ruling.allowed is Allowed.NO
         yield Reason(
@@ -183,7 +183,7 @@ def _flags(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
         )
 
     if program.definition and SectionFlag.XDP_FRAGS in program.definition.flags:
-        ruling = program_types.frags_accepted(ask)
+        ruling = rule(program_types.frags_accepted)
         if ruling.allowed is Allowed.NO:
             yield Reason(
                 ReasonCode.ATTACH_TYPE_MISSING,

@@ -15,9 +15,10 @@ from dataclasses import fields
 from typing import Any, Final, TypeVar
 
 from holdfast.btf import Btf
-from holdfast.btf.types import Array, Composite, Func, FuncProto, Ptr
-from holdfast.kernels.facts import KernelFacts, Place
-from holdfast.rules.ask import Ask, Sign
+from holdfast.btf.skip import skip_mods_and_typedefs
+from holdfast.btf.types import Array, Composite, FuncProto, Ptr
+from holdfast.kernels.facts import Answer, KernelFacts, Place
+from holdfast.rules.ask import Allowed, Ask, Ruling, Sign
 
 __all__ = ["NotedAsk", "Questions", "Trail"]
 
@@ -57,15 +58,15 @@ class Questions(KernelFacts):
     :attr:`constants`. Not for use from several threads at once.
     """
 
-    __slots__ = ("_ask", "_keys", "_listening", "_outlines", "_recalled", "real")
+    __slots__ = ("_ask", "_keys", "_listening", "_outlines", "_rulings", "real")
 
     def __init__(self, facts: KernelFacts) -> None:
         super().__init__(**{one.name: getattr(facts, one.name) for one in fields(facts) if one.init})
         self.real = facts
         self._listening: list[Trail] = []
         self._keys: Trail = {}
+        self._rulings: dict[Question, Any] = {}
         self._outlines: dict[tuple[int, int], Any] = {}
-        self._recalled: dict[object, tuple[object, Trail]] = {}
 
     @property
     def constants(self) -> tuple[Any, ...]:
@@ -83,16 +84,22 @@ class Questions(KernelFacts):
         finally:
             self._listening.pop()
 
-    def recall(self, key: object, work_out: Callable[[], _T]) -> _T:
-        """``work_out()``, called once for each ``key``; its questions are noted each time."""
-        if key not in self._recalled:
-            with self.listen() as trail:
-                found = work_out()
-            self._recalled[key] = (found, trail)
-        value, trail = self._recalled[key]
-        for listener in self._listening:
-            listener.update(trail)
-        return value  # type: ignore[return-value]  # the key tells the type
+    def rule(self, rule: Callable[..., _T], *args: Any, **more: Any) -> _T:
+        """``rule(*args, ask=..., **more)``, called once; its answer is what is noted, not what it asks."""
+        question = ("rule", (rule, args, tuple(more.items())))
+        return self._ruled(question)  # type: ignore[no-any-return]
+
+    def work(self, rule: Callable[..., _T], *args: Any) -> _T:
+        """``rule(facts, ask, *args)``, noted as :meth:`rule` does."""
+        return self._ruled(("work", (rule, args)))  # type: ignore[no-any-return]
+
+    def _ruled(self, question: Question) -> Any:
+        answer = self._rulings.get(question, self)
+        if answer is self:
+            answer = self._answer(*question)
+            answer = self._rulings[question] = tuple(answer) if isinstance(answer, Iterator) else answer
+        self.note(question, answer)
+        return answer
 
     def agree(self, trail: Trail) -> bool:
         """Whether this kernel gives the same answers."""
@@ -108,17 +115,31 @@ class Questions(KernelFacts):
 
     def _key(self, question: Question) -> object:
         if question not in self._keys:
-            name, args = question
-            source = self._ask if name.startswith("ask.") else self.real
-            answer = getattr(source, name.removeprefix("ask."))(*args)
-            self._keys[question] = self._told_apart(answer)
+            self._keys[question] = self._told_apart(self._answer(*question))
         return self._keys[question]
+
+    def _answer(self, name: str, args: tuple[Any, ...]) -> Any:
+        if name == "rule":
+            rule, args, more = args
+            return rule(*args, ask=self._ask, **dict(more))
+        if name == "work":
+            rule, args = args
+            return rule(self.real, self._ask, *args)
+        source = self._ask if name.startswith("ask.") else self.real
+        return getattr(source, name.removeprefix("ask."))(*args)
 
     def _told_apart(self, answer: object) -> object:
         if isinstance(answer, Place):
             return (answer.module, self._outline(answer.btf, answer.type_id, _DEPTH))
         if isinstance(answer, Mapping):
             return tuple(answer.items())
+        if isinstance(answer, list | tuple | Iterator):
+            return tuple(self._told_apart(one) for one in answer)
+        # What is said of a yes goes into no message.
+        if isinstance(answer, Ruling) and answer.allowed is Allowed.YES:
+            return (Allowed.YES, answer.assumes)
+        if isinstance(answer, Answer) and answer.value is True:
+            return (True, answer.evidence)
         return answer
 
     def _outline(self, btf: Btf, type_id: int, depth: int) -> Any:
@@ -146,8 +167,12 @@ class Questions(KernelFacts):
         if isinstance(kind, Array):
             return kind.kind, kind.nelems, self._outline(btf, kind.type_id, min(depth, _DEPTH - 1))
         below = getattr(kind, "type_id", None)
-        if below is None or (isinstance(kind, Ptr | Func) and not below):
+        if below is None:
             return kind
+        if isinstance(kind, Ptr):
+            _, pointee = skip_mods_and_typedefs(btf, below)
+            if isinstance(pointee, Composite):
+                return kind.kind, pointee.kind, pointee.name
         return kind.kind, kind.name, self._outline(btf, below, min(depth, _DEPTH - 1))
 
     def asking(self, ask: Ask) -> Ask:

@@ -167,19 +167,8 @@ def _helper(loaded: Loaded, program: ProgramSpec, number: int) -> Iterator[Reaso
 def _ruling(loaded: Loaded, program: ProgramSpec, number: int, gpl: bool) -> Ruling:
     target = _struct_ops_member(loaded, program) if program.type is ProgramType.STRUCT_OPS else None
     target = target or target_function(program)
-    key = ("helper", number, program.type, program.attach_type, program.sleepable, gpl, target)
-    return loaded.facts.recall(
-        key,
-        lambda: helpers.callable_from(
-            number,
-            program.type,
-            program.attach_type,
-            program.sleepable,
-            loaded.kernel.ask,
-            gpl_compatible=gpl,
-            target=target,
-        ),
-    )
+    kind = (program.type, program.attach_type, program.sleepable)
+    return loaded.facts.rule(helpers.callable_from, number, *kind, gpl_compatible=gpl, target=target)
 
 
 def _struct_ops_member(loaded: Loaded, program: ProgramSpec) -> str | None:
