@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One kernel build as history looks at it: what state each kfunc is in there, asked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from holdfast.history.flags import FlagEra
+from holdfast.history.prototypes import Function, Prototypes, is_implicit
+from holdfast.history.versions import Series, flavour, series_name, series_of, version_of
+from holdfast.kernels.facts import KernelFacts
+from holdfast.kernels.kfuncs import Registration
+from holdfast.terms import Evidence, ProgramType
+
+__all__ = ["Build", "Presence", "State"]
+
+
+class Presence(StrEnum):
+    """Whether a build has a kfunc."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One kfunc in one build. All but ``presence``, ``note`` and ``evidence`` is for kfuncs that are present.
+
+    ``note`` says why it is not known whether it is there. ``flags`` are without ``KF_``; they,
+    ``program_types`` and ``function`` are None where unknown. ``module`` is None for vmlinux.
+    ``exposed``: BTF shows parameters that the verifier fills in although the kfunc has KF_IMPLICIT_ARGS,
+    so that libbpf refuses the right prototype: a pahole older than 1.26 made it.
+    """
+
+    presence: Presence
+    note: str = ""
+    function: Function | None = None
+    flags: frozenset[str] | None = None
+    by_type: Mapping[ProgramType, frozenset[str]] | None = None
+    program_types: frozenset[ProgramType] | None = None
+    narrowed: bool = False
+    module: str | None = None
+    evidence: tuple[Evidence, ...] = ()
+    exposed: bool = False
+
+
+_ABSENT = State(Presence.ABSENT)
+
+
+class Build:
+    """A kernel with its kfuncs. Reads nothing until it is asked, and everything once."""
+
+    def __init__(self, facts: KernelFacts) -> None:
+        self.facts = facts
+        self.version = version_of(facts)
+        self.series: Series = series_of(facts)
+        self.flavour = flavour(facts)
+        self._names: frozenset[str] | None = None
+        self._prototypes = Prototypes()
+        self._states: dict[str, State] = {}
+        self._era: FlagEra | None = None
+
+    @property
+    def id(self) -> str:
+        return self.facts.id
+
+    @property
+    def series_name(self) -> str:
+        return series_name(self.series)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The kfuncs that are known to be there."""
+        if self._names is None:
+            self._names = frozenset(self.facts.kfunc_names())
+        return self._names
+
+    @property
+    def era(self) -> FlagEra:
+        """Which flags this kernel uses at all; none where registrations were not read."""
+        if self._era is None:
+            known: set[str] = set()
+            for row in (self.facts.registrations or {}).values():
+                known |= row.flags or frozenset()
+            self._era = FlagEra(frozenset(known))
+        return self._era
+
+    @property
+    def sees_modules(self) -> bool:
+        """Whether a kfunc of a module that is not at hand can be ruled out."""
+        return self.facts.source != "live" and self.facts.module_names is not None
+
+    def state(self, name: str) -> State:
+        """The state of a kfunc. Absence in a build whose modules did not come along is for
+        :class:`~holdfast.history.life.Lives` to doubt: it knows in which module others have it.
+        """
+        found = self._states.get(name)
+        if found is None:
+            found = self._states[name] = self._look(name)
+        return found
+
+    def _look(self, name: str) -> State:
+        facts = self.facts
+        row = (facts.registrations or {}).get(name)
+        if name not in self.names:
+            if facts.registrations is not None:
+                return _ABSENT  # a function of that name may exist: foo_impl beside foo with KF_IMPLICIT_ARGS
+            answer = facts.is_kfunc(name)
+            if answer.value is None:
+                return State(Presence.UNKNOWN, answer.note)
+            if answer.value is False:
+                return _ABSENT
+        found = facts.kfunc(name)
+        if found is None:
+            return _registered(row)
+        function = self._prototypes.read(name, found.btf, found.type_id)
+        module = found.module if row is None else row.module
+        # only a registration, or a probe of all types, tells which types may not call it
+        types = found.program_types if row is not None or not found.undecided else None
+        return State(
+            Presence.PRESENT,
+            function=function,
+            flags=found.flags,
+            by_type=row.by_type if row else None,
+            program_types=types,
+            narrowed=found.narrowed,
+            module=module,
+            evidence=found.evidence,
+            exposed=_exposed(name, function, found.flags),
+        )
+
+
+def _registered(row: Registration | None) -> State:
+    """A kfunc whose function is in no BTF at hand, that of its module left out for example."""
+    if row is None:
+        return State(Presence.PRESENT)
+    return State(
+        Presence.PRESENT,
+        flags=row.flags,
+        by_type=row.by_type,
+        program_types=row.program_types,
+        narrowed=row.narrowed,
+        module=row.module,
+        evidence=row.evidence,
+    )
+
+
+def _exposed(name: str, function: Function, flags: frozenset[str] | None) -> bool:
+    if not flags or "IMPLICIT_ARGS" not in flags or name.endswith("_impl"):
+        return False
+    return any(is_implicit(*param) for param in function.params)

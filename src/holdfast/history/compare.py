@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One kfunc in two builds: what changed in its prototype, flags, program types and module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from holdfast.history import flags, prototypes
+from holdfast.history.builds import Build, Presence, State
+from holdfast.history.change import Aspect, Change, Effect
+from holdfast.terms import ProgramType
+
+__all__ = ["compare_flags", "compare_prototypes", "compare_states", "compare_types", "types_text"]
+
+
+def compare_states(old: Build, before: State, new: Build, after: State) -> list[Change]:
+    """All changes of a kfunc that both builds have; what one of them does not know is left out."""
+    found = [
+        *compare_prototypes(before, after),
+        *compare_flags(old, before, new, after),
+        *compare_types(before, after),
+    ]
+    if before.presence is after.presence is Presence.PRESENT and before.module != after.module:
+        found.append(_module(before.module, after.module))
+    if before.exposed != after.exposed:
+        what = "its BTF shows the implicit parameters, so libbpf refuses the right prototype (an old pahole)"
+        if after.exposed:
+            found.append(Change(Aspect.PROTOTYPE, Effect.BREAKS, what))
+        else:
+            found.append(
+                Change(Aspect.PROTOTYPE, Effect.WIDENS, "its BTF hides the implicit parameters again")
+            )
+    return found
+
+
+def compare_prototypes(before: State, after: State) -> tuple[Change, ...]:
+    """Changes of the prototype; none where BTF of one build is known to show a wrong one."""
+    if before.function is None or after.function is None or before.exposed or after.exposed:
+        return ()
+    return prototypes.compare(before.function, after.function)
+
+
+def compare_flags(old: Build, before: State, new: Build, after: State) -> Iterator[Change]:
+    """Changes of the flags; per program type where sets that differ register it."""
+    objects = after.function is None or prototypes.takes_objects(after.function)
+    if not before.by_type and not after.by_type:
+        if before.flags is not None and after.flags is not None:
+            yield from flags.compare(before.flags, after.flags, old.era, new.era, objects=objects)
+        return
+    by_change: dict[Change, list[ProgramType]] = {}
+    for kind in sorted((before.program_types or frozenset()) & (after.program_types or frozenset())):
+        had, has = _flags_for(before, kind), _flags_for(after, kind)
+        if had is not None and has is not None:
+            for change in flags.compare(had, has, old.era, new.era, objects=objects):
+                by_change.setdefault(change, []).append(kind)
+    for change, kinds in by_change.items():
+        what = f"for {types_text(kinds)}: {change.what}"
+        yield Change(change.aspect, change.effect, what, change.before, change.after)
+
+
+def compare_types(before: State, after: State) -> Iterator[Change]:
+    """Program types that were gained or lost, and filters that came or went."""
+    had, has = before.program_types, after.program_types
+    if had is None or has is None:
+        return
+    old, new = types_text(had), types_text(has)
+    if has - had:
+        yield Change(
+            Aspect.PROGRAM_TYPES, Effect.WIDENS, f"callable from {types_text(has - had)} too", old, new
+        )
+    if had - has:
+        what = f"no longer callable from {types_text(had - has)}"
+        yield Change(Aspect.PROGRAM_TYPES, Effect.BREAKS, what, old, new)
+    if before.narrowed != after.narrowed and had & has:
+        what = "a filter admits fewer programs" if after.narrowed else "no filter any more"
+        yield Change(
+            Aspect.PROGRAM_TYPES, Effect.TIGHTENS if after.narrowed else Effect.WIDENS, what, old, new
+        )
+
+
+def types_text(kinds: Iterable[ProgramType] | None) -> str:
+    """``SCHED_CLS XDP`` in the UAPI's order; ``unknown``; ``none``."""
+    if kinds is None:
+        return "unknown"
+    return " ".join(kind.name for kind in sorted(kinds)) or "none"
+
+
+def _flags_for(state: State, kind: ProgramType) -> frozenset[str] | None:
+    if state.by_type is not None and kind in state.by_type:
+        return state.by_type[kind]
+    return state.flags
+
+
+def _module(before: str | None, after: str | None) -> Change:
+    old, new = before or "vmlinux", after or "vmlinux"
+    if after is None:
+        return Change(Aspect.MODULE, Effect.WIDENS, f"in vmlinux now, module {old} before", old, new)
+    return Change(Aspect.MODULE, Effect.TIGHTENS, f"module {new} must be loaded; it was in {old}", old, new)
