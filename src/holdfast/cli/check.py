@@ -60,6 +60,7 @@ def command(
     """
     from holdfast.cli.console import print_json, progress
     from holdfast.predict import Predictor
+    from holdfast.predict.memory import Memory
     from holdfast.predict.wanted import wanted
 
     release = _release(libbpf)
@@ -67,17 +68,23 @@ def command(
     _refuse_without_programs(objects)
     everything = objects + [variant.spec for bundle in bundles for variant in bundle.variants]
     facts = _facts(kernels, modules, None if no_probe else wanted(everything))
-    verdicts: list[ProgramVerdict] = []
-    plans: list[Plan] = []
+    memory = Memory()
+    predictors = [Predictor(kernel, release, memory) for kernel in facts]
+    # By object, so that what kernels answer alike is worked out once and forgotten; printed by kernel.
+    of_kernel: list[list[ProgramVerdict]] = [[] for _ in facts]
+    plans_of: list[list[Plan]] = [[] for _ in facts]
     with progress("checking", len(facts) * (len(objects) + len(bundles))) as step:
-        for kernel in facts:
-            predictor = Predictor(kernel, release)
-            for spec in objects:
-                verdicts += predictor.check(spec)
+        for spec in objects:
+            for found, predictor in zip(of_kernel, predictors, strict=True):
+                found += predictor.check(spec)
                 step(spec.path)
-            for bundle in bundles:
-                plans.append(_plan(bundle, kernel, predictor))
+            memory.forget(spec.sha256)
+        for bundle in bundles:
+            for planned, kernel, predictor in zip(plans_of, facts, predictors, strict=True):
+                planned.append(_plan(bundle, kernel, predictor))
                 step(bundle.name)
+    verdicts = [verdict for found in of_kernel for verdict in found]
+    plans = [plan for planned in plans_of for plan in planned]
     if form == "json":
         print_json(_document(facts, verdicts, plans))
     else:
