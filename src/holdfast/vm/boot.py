@@ -40,6 +40,7 @@ _ARGUMENTS = "console=ttyS0 quiet panic=-1 oops=panic"
 _KVM_PATIENCE = 20.0  # seconds to user space before KVM is taken for broken; it needs less than two
 _GRACE = 30.0  # seconds for the guest's own watch over a job to speak, before the guest counts as hung
 _CHUNK = 1 << 18  # bytes
+_MOST = 512 << 20  # bytes that one job may send
 # the line of a console that says what went wrong, rather than the last of a trace
 _TELLING = re.compile(r"Kernel panic|Oops|BUG: |Error: |qemu-system")
 
@@ -49,7 +50,8 @@ class Guest:
 
     ``release`` is what the guest's kernel calls itself, ``modules`` the errno of each module that was to be
     inserted (0: done), ``absent`` the names that this kernel has no module for, ``accelerator`` "kvm" or
-    "tcg", ``boot_seconds`` the time until it was ready.
+    "tcg", ``boot_seconds`` the time until it was ready; ``milestones`` is how the guest's own clock saw it:
+    process 1 ``entered``, file systems ``mounted``, ``port`` open, ``ready`` for jobs.
     """
 
     def __init__(self, release: str, accelerator: str) -> None:
@@ -58,6 +60,7 @@ class Guest:
         self.modules: Mapping[str, int] = {}
         self.absent: tuple[str, ...] = ()
         self.boot_seconds = 0.0
+        self.milestones: Mapping[str, float] = {}
         self._console = Console()
         self._process: subprocess.Popen[bytes] | None = None
         self._decoder = Decoder()
@@ -193,11 +196,12 @@ class Guest:
     def _greet(self, patience: float) -> None:
         started = time.monotonic()
         try:
-            kind, hello = self._next(started + patience, "to boot", None)
+            kind, hello, _ = self._next(started + patience, "to boot", None)
             if kind is not Kind.HELLO:
                 self._lose(f"it began with {kind.name}", None)
             self.release = str(hello["release"])
             self.modules = {str(name): int(code) for name, code in hello["modules"].items()}
+            self.milestones = {str(name): float(at) for name, at in hello["seconds"].items()}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             self._lose(f"its greeting makes no sense ({error})", None)
         except BaseException:
@@ -211,13 +215,18 @@ class Guest:
         request = {"call": job.call, "arguments": job.arguments, "timeout": job.timeout}
         frame = encode(Kind.JOB, pack(request))
         parts: list[Any] = []
+        room = _MOST
         try:
             self._send(frame, time.monotonic() + job.timeout + _GRACE, job.name)
             while True:
                 deadline = time.monotonic() + job.timeout + _GRACE
-                kind, value = self._next(deadline, f"to answer within {job.timeout:g} s", job.name)
+                what = f"to answer within {job.timeout:g} s"
+                kind, value, size = self._next(deadline, what, job.name)
                 if kind is Kind.PART:
                     parts.append(value)
+                    room -= size
+                    if room < 0:
+                        self._lose(f"it sent more than {_MOST >> 20} MiB", job.name)
                     continue
                 if kind not in (Kind.DONE, Kind.FAILED):
                     self._lose(f"it sent {kind.name} during a job", job.name)
@@ -250,12 +259,15 @@ class Guest:
                         view = view[self._port.send(view[:_CHUNK]) :]
         self._selector.modify(self._port, selectors.EVENT_READ)
 
-    def _next(self, deadline: float, what: str, job: str | None) -> tuple[Kind, Any]:
-        """Return the next frame. Raises :class:`GuestError` at the deadline, on an end, on nonsense."""
+    def _next(self, deadline: float, what: str, job: str | None) -> tuple[Kind, Any, int]:
+        """Return the next frame's kind, value and size in bytes.
+
+        Raises :class:`GuestError` at the deadline, on an end, on nonsense.
+        """
         try:
             while True:
                 for kind, payload in self._decoder.frames():
-                    return kind, unpack(payload)
+                    return kind, unpack(payload), len(payload)
                 for one, _ in self._wait(deadline, what, job):
                     self._hear(one, job)
         except (FrameError, ValueFormatError) as error:

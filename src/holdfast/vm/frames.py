@@ -22,7 +22,7 @@ from enum import IntEnum
 
 __all__ = ["LARGEST", "Decoder", "FrameError", "Kind", "encode"]
 
-LARGEST = 256 << 20  # bytes of one payload
+LARGEST = 64 << 20  # bytes of one payload
 _MAGIC = b"HFvm"
 _HEADER = struct.Struct("<4sIII")
 _COUNTED = struct.Struct("<II")

@@ -75,7 +75,7 @@ def enters_by_pvh(vmlinux: Path | bytes) -> bool:
             return any(_has_entry(os.pread(fd, size, offset)) for offset, size in _notes(head))
         finally:
             os.close(fd)
-    except (OSError, struct.error):
+    except (OSError, OverflowError, struct.error):
         return False
 
 

@@ -57,7 +57,7 @@ def read_dynamic(data: bytes, origin: str = "/") -> DynamicFile | None:
         if strings is None:
             return None
         names = [(tag, _text(data, strings + value, 4096)) for tag, value in entries if tag in _NAMED]
-    except struct.error:
+    except (struct.error, OverflowError):
         return None
     search = [part for tag, text in names if tag != _DT_NEEDED for part in text.split(":") if part]
     origins = ("$ORIGIN", "${ORIGIN}")
@@ -111,7 +111,7 @@ def cached_libraries(path: Path = Path("/etc/ld.so.cache")) -> dict[str, str]:
             if flags == _X86_64 and not hwcap:
                 found.setdefault(_text(data, start + key, 4096), _text(data, start + value, 4096))
         return found
-    except (OSError, ValueError, struct.error):
+    except (OSError, ValueError, OverflowError, struct.error):
         return {}
 
 
@@ -122,7 +122,7 @@ def stripped(data: bytes) -> bytes:
     """
     try:
         loads = [(one[2], one[5]) for one in _program_headers(data)]
-    except struct.error:
+    except (struct.error, OverflowError):
         return data
     if not loads:
         return data

@@ -26,6 +26,9 @@ def run_call(job: dict[str, Any], news: int, said: int) -> NoReturn:
         os.dup2(nothing, 0)
         os.dup2(said, 1)
         os.dup2(said, 2)
+        # whatever stood there before, and whatever was waiting in it
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", closefd=False, errors="backslashreplace")
         _write(news, Kind.DONE, _outcome(job, news))
         status = 0
     finally:

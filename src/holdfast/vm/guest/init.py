@@ -38,7 +38,7 @@ def main() -> None:
     port = os.open(_find_port(), os.O_RDWR | os.O_CLOEXEC)
     loopback_up()
     at["port"] = time.monotonic()
-    import holdfast.load.session  # noqa: F401  once here, not again in each job
+    _prepare()
 
     system = os.uname()
     hello = {
@@ -50,7 +50,18 @@ def main() -> None:
     }
     _send(port, encode(Kind.HELLO, pack(hello)))
     serve(port)
-    sys.stderr.flush()
+
+
+def _prepare() -> None:
+    """Import and open here once what each job would have to."""
+    import holdfast.load.session  # noqa: F401
+    from holdfast.errors import LibbpfError
+    from holdfast.libbpf import library
+
+    try:
+        library()
+    except LibbpfError as error:  # jobs that load will say the same
+        sys.stderr.write(f"holdfast: {error.message}\n")
 
 
 def _find_port() -> str:

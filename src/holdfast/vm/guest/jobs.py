@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["load_programs", "probe", "uname"]
+__all__ = ["load_objects", "load_programs", "probe", "uname"]
+
+_Rows = Generator[dict[str, Any], None, None]
 
 
 def uname() -> dict[str, str]:
@@ -16,14 +18,23 @@ def uname() -> dict[str, str]:
     return {"release": system.release, "version": system.version, "machine": system.machine}
 
 
-def load_programs(
-    name: str, content: bytes, programs: Sequence[str]
-) -> Generator[dict[str, Any], None, None]:
+def load_programs(name: str, content: bytes, programs: Sequence[str]) -> _Rows:
     """Load each of these programs alone; see :func:`holdfast.vm.guest.load_alone.load_alone`."""
     from holdfast.vm.guest.load_alone import load_alone
 
     for program in programs:
         yield load_alone(name, content, program)
+
+
+def load_objects(objects: Sequence[Mapping[str, Any]]) -> _Rows:
+    """Load the programs of several objects, each with ``name``, ``content`` and ``programs``.
+
+    Rows are those of :func:`load_programs` with ``object``, the number of the object from 0. libbpf finds out
+    once for a process what the kernel can do, so this is faster than a job for each.
+    """
+    for number, one in enumerate(objects):
+        for row in load_programs(one["name"], one["content"], one["programs"]):
+            yield {"object": number} | row
 
 
 def probe(kfuncs: Sequence[str] = ()) -> Generator[dict[str, Any], None, dict[str, Any]]:

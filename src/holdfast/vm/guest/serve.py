@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -142,4 +141,3 @@ def _send(port: int, kind: Kind, payload: bytes) -> None:
     view = memoryview(encode(kind, payload))
     while view:
         view = view[os.write(port, view) :]
-    sys.stderr.flush()
