@@ -76,7 +76,7 @@ class AnswerTable(Mapping[_Use, "bool | None"], Generic[_Use]):
         for key, row in self.rows.items():
             for way, letter in zip(self.ways, row, strict=True):
                 if letter != _NOT_ASKED:
-                    yield self._make(key, *way)
+                    yield self._make(key, *way)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         return sum(len(row) - row.count(_NOT_ASKED) for row in self.rows.values())

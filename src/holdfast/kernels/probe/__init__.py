@@ -7,18 +7,32 @@ that the same kernel surely refuses for that very reason; see :mod:`holdfast.ker
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from holdfast import sys
 from holdfast.btf import Btf
+from holdfast.kernels.facts import KernelFacts
 from holdfast.kernels.probe.calls import Prober
 from holdfast.kernels.probe.maps import map_type
 from holdfast.kernels.probe.programs import INSN_TRIALS
+from holdfast.kernels.probe.survey import ALL, Part, Step, survey
 from holdfast.kernels.probed import HelperUse, KfuncUse, ProbeFacts, Wanted
 from holdfast.terms import AttachType, MapType, ProgramType
 
-__all__ = ["all_features", "all_types", "every_helper", "every_kfunc", "obstacle", "probe"]
+__all__ = [
+    "ALL",
+    "Part",
+    "Step",
+    "all_features",
+    "all_types",
+    "every_helper",
+    "every_kfunc",
+    "everything",
+    "obstacle",
+    "probe",
+    "survey",
+]
 
 
 def obstacle() -> str:
@@ -56,6 +70,40 @@ def probe(wanted: Wanted, vmlinux: Btf | None, modules: Mapping[str, Btf] | None
             {one: prober.insn_feature(one) for one in sorted(wanted.insn_features)},
             kinds={one: prober.permitted(one) for one in wanted.kinds},
         )
+
+
+def everything(
+    kernel: KernelFacts,
+    progress: Callable[[Step], None] = lambda _step: None,
+    *,
+    only: Collection[Part] = ALL,
+    kfuncs: Collection[str] | None = None,
+) -> ProbeFacts:
+    """All that the running kernel answers; ``kernel`` is from :func:`holdfast.kernels.live.facts`.
+
+    ``kfuncs`` names all that are to be asked, else they are found (see
+    :func:`~holdfast.kernels.probe.survey.survey`, which this runs to its end, telling ``progress``). Nothing
+    stays in the kernel. Without CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN nothing is asked and ``obstacle``
+    says so: a helper that is kept from a process says nothing of the kernel.
+    """
+    reason = obstacle() or _lacks_more()
+    if reason:
+        return ProbeFacts(obstacle=reason)
+    steps = survey(kernel, only, kfuncs)
+    while True:
+        try:
+            progress(next(steps))
+        except StopIteration as end:
+            found = end.value
+            assert isinstance(found, ProbeFacts)
+            return found
+
+
+def _lacks_more() -> str:
+    lacking = sys.missing(frozenset({"CAP_PERFMON", "CAP_NET_ADMIN"}))
+    if lacking:
+        return f"asking for everything needs {' and '.join(sorted(lacking))}, which this process lacks"
+    return ""
 
 
 # Attach types that filters of registrations tell apart (tracing_iter_filter and the session filters).
