@@ -3,7 +3,7 @@
 
 ::
 
-    kernel = BootKernel.from_pieces(pieces)
+    kernel = BootKernel.from_path("linux-image-6.12.107+deb13-cloud-amd64_6.12.107-1_amd64.deb")
     with Guest.boot(kernel, modules=["nf_conntrack"]) as guest:
         for result in guest.run([Job("uname", "holdfast.vm.guest.jobs:uname")]):
             print(result.value)

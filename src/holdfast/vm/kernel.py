@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from holdfast.errors import KernelFileError
@@ -36,6 +36,18 @@ class BootKernel:
     image: Path | bytes | None = field(default=None, repr=False)
     config: str | None = field(default=None, repr=False)
     modules: Sequence[ModulePiece] = field(default=(), repr=False)
+
+    @classmethod
+    def from_path(cls, path: str | Path, *, parts: Sequence[str | Path] = ()) -> BootKernel:
+        """Return the kernel in a package, image or folder, as :func:`holdfast.kernels.unpack.open_kernel`
+        takes them. Raises :class:`~holdfast.errors.KernelFileError`.
+        """
+        from holdfast.kernels.unpack import boot_image, open_kernel
+
+        kernel = cls.from_pieces(open_kernel(path, parts=parts))
+        if kernel.vmlinux is not None and not enters_by_pvh(kernel.vmlinux):
+            return replace(kernel, image=boot_image(path, parts=parts).image)
+        return kernel
 
     @classmethod
     def from_pieces(cls, pieces: KernelPieces) -> BootKernel:
