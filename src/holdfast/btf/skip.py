@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from holdfast.btf.reader import Btf
 from holdfast.btf.types import (
@@ -115,6 +116,16 @@ def pointer_size(btf: Btf) -> int:
     """
     if btf.base:
         return pointer_size(btf.base)
+    known = _POINTER_SIZES.get(btf)
+    if known is None:
+        known = _POINTER_SIZES[btf] = _pointer_size(btf)
+    return known
+
+
+_POINTER_SIZES: Final[WeakKeyDictionary[Btf, int]] = WeakKeyDictionary()
+
+
+def _pointer_size(btf: Btf) -> int:
     ids = sorted(type_id for name in _LONG for type_id in btf.find_all(name, Kind.INT))
     for type_id in ids:
         found = btf.type(type_id)

@@ -11,6 +11,7 @@ from holdfast.btf.skip import skip_mods_and_typedefs
 from holdfast.btf.types import Func, FuncProto, Kind, Ptr, Struct
 from holdfast.elf.spec import ProgramSpec
 from holdfast.insn.instruction import Opclass
+from holdfast.kernels.facts import KernelFacts
 from holdfast.needs.model import TargetKind
 from holdfast.needs.targets import attach_target
 from holdfast.predict.context import Loaded
@@ -18,8 +19,8 @@ from holdfast.predict.relocated import Relocated
 from holdfast.predict.struct_ops import kernel_struct
 from holdfast.predict.targets import target_function
 from holdfast.rules import arguments
-from holdfast.rules.ask import Allowed, Ruling
-from holdfast.terms import ProgramType
+from holdfast.rules.ask import Allowed, Ask, Ruling
+from holdfast.terms import AttachType, ProgramType
 
 __all__ = ["refused_accesses"]
 
@@ -32,7 +33,7 @@ def refused_accesses(
 ) -> Iterator[tuple[Ruling, list[int]]]:
     """Rulings that are no plain yes, each with the slots of the live loads and stores that it is about."""
     prototype = _prototype(loaded, program)
-    context = None if prototype else _context(loaded, program)
+    context = None if prototype else _context(loaded.facts, program.type)
     # Where relocation moves an access, what is found here must say whether it is one of the context.
     moved = context is not None and any(row.offset is not None for row in relocated.resolved.rows.values())
     suspicious = moved or _holds_context(relocated) or _reads_far(program, relocated, context)
@@ -47,7 +48,7 @@ def refused_accesses(
             is_tracepoint = _is_tracepoint(program)
             ruling = arguments.readable(btf, proto, at, program.attach_type, tracepoint=is_tracepoint)
         elif ruling.allowed is Allowed.YES and context is not None:
-            ruling = arguments.inside(program.type, *context, at, program.attach_type)
+            ruling = loaded.facts.work(_inside, program.type, at, program.attach_type)
         if ruling.allowed is not Allowed.YES:
             found.setdefault(ruling, []).append(slot)
     if relocated.reached.context_stores:
@@ -57,10 +58,18 @@ def refused_accesses(
     yield from found.items()
 
 
-def _context(loaded: Loaded, program: ProgramSpec) -> tuple[Btf, Struct] | None:
-    """The struct that the program gets in this kernel."""
-    name = arguments.CONTEXT_STRUCTS.get(program.type)
-    place = loaded.facts.find(name, Kind.STRUCT) if name else None
+def _inside(
+    facts: KernelFacts, _: Ask, program_type: ProgramType, at: int, attach_type: AttachType | None
+) -> Ruling:
+    context = _context(facts, program_type)
+    assert context is not None
+    return arguments.inside(program_type, *context, at, attach_type)
+
+
+def _context(facts: KernelFacts, program_type: ProgramType) -> tuple[Btf, Struct] | None:
+    """The struct that programs of this type get in this kernel."""
+    name = arguments.CONTEXT_STRUCTS.get(program_type)
+    place = facts.find(name, Kind.STRUCT) if name else None
     kind = place.btf.type(place.type_id) if place else None
     return (place.btf, kind) if place and isinstance(kind, Struct) and kind.size else None
 

@@ -84,7 +84,9 @@ class Predictor:
                 break
         else:
             with facts.listen() as trail:
-                relocated = relocate(loaded, program, resolved)
+                like = (loaded.spec.path, program.section, program.name, loaded.ksyms_key, resolved.key)
+                shape = self._memory.shape(sha256, like)
+                relocated = relocate(loaded, program, resolved, shape)
                 found = _judged(loaded, program, relocated)
                 slots = relocated.context_slots
             self._memory.hold(sha256, key, Entry(found, trail, slots, resolved.offsets_at(slots)))

@@ -40,22 +40,28 @@ def instruction_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocat
         for r in program.references
         if r.kind is ReferenceKind.KFUNC_CALL and r.name in loaded.ksyms and loaded.ksyms[r.name].absent
     }
-    where = first_slots(
-        relocated.insns,
-        (slot for slot in range(len(relocated.insns)) if slot not in absent) if absent else None,
+    count = len(relocated.insns)
+    where = relocated.remember(
+        "features",
+        lambda: first_slots(
+            relocated.insns, (slot for slot in range(count) if slot not in absent) if absent else None
+        ),
     )
     for feature, slot in where.items():
         ruling = _ruling(loaded, program, feature)
         if ruling.allowed is not Allowed.YES:
             source = program.source_at(slot)
             yield _reason(f"instruction {feature.value}", ruling, source, FEATURES[feature].isa)
-    calls_tail = any(insn.is_helper_call and insn.imm == _TAIL_CALL for insn in relocated.insns)
-    if calls_tail and InsnFeature.BPF2BPF in where:
+    if InsnFeature.BPF2BPF in where and _calls_tail(relocated):
         ruling = loaded.facts.rule(
             instructions.tail_calls_with_subprograms, arch=loaded.facts.arch, jit=_jit(loaded)
         )
         if ruling.allowed is not Allowed.YES:
             yield _reason("tail calls with subprograms", ruling, None)
+
+
+def _calls_tail(relocated: Relocated) -> bool:
+    return any(insn.is_helper_call and insn.imm == _TAIL_CALL for insn in relocated.insns)
 
 
 def _ruling(loaded: Loaded, program: ProgramSpec, feature: InsnFeature) -> Ruling:

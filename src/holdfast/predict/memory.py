@@ -35,6 +35,7 @@ class Memory:
     """
 
     _entries: dict[str, dict[Hashable, list[Entry]]] = field(default_factory=dict)
+    _shapes: dict[str, dict[Hashable, dict[Hashable, Any]]] = field(default_factory=dict)
 
     def held(self, sha256: str, key: Hashable, facts: Questions) -> Iterator[Entry]:
         """What was found under ``key`` on kernels that answer as this one does, so far as was asked."""
@@ -48,6 +49,11 @@ class Memory:
         if len(kept) < _MOST:
             kept.append(entry)
 
+    def shape(self, sha256: str, key: Hashable) -> dict[Hashable, Any]:
+        """A place to keep what holds whatever the kernel says, given ``key``."""
+        return self._shapes.setdefault(sha256, {}).setdefault(key, {})
+
     def forget(self, sha256: str) -> None:
         """Drop what is remembered of an object."""
         self._entries.pop(sha256, None)
+        self._shapes.pop(sha256, None)

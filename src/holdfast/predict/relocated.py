@@ -5,8 +5,10 @@ poisoned.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
 from holdfast.elf.spec import ExternKind, ProgramSpec, ReferenceKind
 from holdfast.insn import Instruction
@@ -25,6 +27,8 @@ from holdfast.terms import Evidence
 
 __all__ = ["Relocated", "relocate"]
 
+_T = TypeVar("_T")
+
 
 @dataclass(eq=False)
 class Relocated:
@@ -36,6 +40,8 @@ class Relocated:
     poisons: dict[int, Resolution]
     reasons: tuple[Reason, ...]
     resolved: Resolved
+    shape: dict[Hashable, tuple[Any, tuple[int, ...], tuple[int | None, ...]]] = field(repr=False)
+    """What is remembered of this program under these relocations, whatever the kernel."""
     _known: dict[int, int | Token | MapAddress] = field(repr=False)
 
     @property
@@ -46,21 +52,64 @@ class Relocated:
     @cached_property
     def reached(self) -> Reached:
         """The verifier's walk as far as constants tell."""
-        return _reached(self.loaded, self.program, self.insns, self._known)
+        # Since commit 2afae08c9dcb ("bpf: Validate global subprogs lazily", v6.8) only called ones are
+        # verified; which keeps note of it in struct bpf_func_info_aux.
+        lazily = self.loaded.kernel.ask.btf(Sign.member("bpf_func_info_aux", "called"))
+        globals_ = [part.start for part in self.program.parts[1:] if part.is_global]
+        entries = (0,) if lazily else (0, *globals_)
+        externs = [(slot, self._known.get(slot)) for slot in self._extern_slots]
+        if any(one.kind is ExternKind.KCONFIG for one in self.loaded.spec.externs):
+            return self._explore(entries)
+        return self.remember(("reached", entries, tuple(externs)), lambda: self._explore(entries))
+
+    @property
+    def _extern_slots(self) -> list[int]:
+        return [r.slot for r in self.program.references if r.kind is ReferenceKind.EXTERN]
+
+    def _explore(self, entries: tuple[int, ...]) -> Reached:
+        return explore(
+            self.insns,
+            self._known,
+            read=read_frozen(self.loaded.spec, kconfig_reader(self.loaded.spec, self.loaded.facts)),
+            static_subprogs=static_starts(self.program),
+            entries=entries,
+            graph=Graph(self.insns),
+        )
+
+    def remember(self, key: Hashable, work_out: Callable[[], _T]) -> _T:
+        """``work_out()``, or what it gave for another kernel on which the relocations mean the same.
+
+        It must not look at what the kernel says elsewhere, unless ``key`` has it. A walk is taken over only
+        where its accesses to the context are displaced alike.
+        """
+        known = self.shape.get(key)
+        if known is not None and self.resolved.offsets_at(known[1]) == known[2]:
+            return known[0]  # type: ignore[no-any-return]
+        found = work_out()
+        slots = self._displaced(found) if isinstance(found, Reached) else ()
+        self.shape[key] = (found, slots, self.resolved.offsets_at(slots))
+        return found
+
+    def _displaced(self, reached: Reached) -> tuple[int, ...]:
+        touched = {*reached.context_loads, *reached.context_stores}
+        return tuple(sorted(slot for slot in touched if slot in self.resolved.rows))
 
     @property
     def context_slots(self) -> tuple[int, ...]:
         """Slots whose displacement a verdict rests on: relocated loads and stores that are known to be of
-        the context. None where the walk was not wanted.
+        the context. None of them where the walk was not wanted.
         """
-        if "reached" not in self.__dict__:
-            return ()
-        touched = {*self.reached.context_loads, *self.reached.context_stores}
-        return tuple(sorted(slot for slot in touched if slot in self.resolved.rows))
+        return self._displaced(self.reached) if "reached" in self.__dict__ else ()
 
 
-def relocate(loaded: Loaded, program: ProgramSpec, resolved: Resolved) -> Relocated:
-    """The stream with every relocation that libbpf applies when this program alone is loaded."""
+def relocate(
+    loaded: Loaded, program: ProgramSpec, resolved: Resolved, shape: dict[Hashable, Any] | None = None
+) -> Relocated:
+    """The stream with every relocation that libbpf applies when this program alone is loaded.
+
+    ``shape`` is what :meth:`Relocated.remember` keeps, for all kernels on which ``resolved.key`` and the
+    resolved externs are equal.
+    """
     insns = list(prepared(program))
     known = known_references(loaded.spec, program)
     poisons: dict[int, Resolution] = {}
@@ -80,7 +129,8 @@ def relocate(loaded: Loaded, program: ProgramSpec, resolved: Resolved) -> Reloca
         _stops(program, function, slot, row.resolution, order)
         for order, (function, slot, row) in enumerate(resolved.refused)
     )
-    return Relocated(loaded, program, tuple(insns), poisons, reasons, resolved, known)
+    kept = shape if shape is not None else {}
+    return Relocated(loaded, program, tuple(insns), poisons, reasons, resolved, kept, known)
 
 
 def _stops(program: ProgramSpec, function: int, slot: int, found: Resolution, order: int) -> Reason:
@@ -117,25 +167,3 @@ def _address(loaded: Loaded, program: ProgramSpec, name: str) -> int | Token:
         newer = loaded.kernel.ask.btf(Sign.value("bpf_map_type", "BPF_MAP_TYPE_ARENA"))
         return Token.NON_ZERO if newer else Token.UNKNOWN
     return Token.NON_ZERO
-
-
-def _reached(
-    loaded: Loaded,
-    program: ProgramSpec,
-    insns: tuple[Instruction, ...],
-    known: dict[int, int | Token | MapAddress],
-) -> Reached:
-    statics = static_starts(program)
-    global_starts = [p.start for p in program.parts[1:] if p.is_global]
-    # Since commit 2afae08c9dcb ("bpf: Validate global subprogs lazily", v6.8) only called ones are verified;
-    # which keeps note of it in struct bpf_func_info_aux.
-    lazily = loaded.kernel.ask.btf(Sign.member("bpf_func_info_aux", "called"))
-    entries = [0] if lazily else [0, *global_starts]
-    return explore(
-        insns,
-        known,
-        read=read_frozen(loaded.spec, kconfig_reader(loaded.spec, loaded.facts)),
-        static_subprogs=statics,
-        entries=entries,
-        graph=Graph(insns),
-    )

@@ -38,7 +38,7 @@ def walk_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> 
     """
     judged = [
         (slots, list(_judge(loaded, program, relocated, what, slots[0])))
-        for what, slots in _asked(program, relocated)
+        for what, slots in relocated.remember("asked", lambda: list(_asked(program, relocated)))
     ]
     refused = [(slots, reasons) for slots, reasons in judged if reasons]
     refused += [(slots, [_context(ruling)]) for ruling, slots in refused_accesses(loaded, program, relocated)]
