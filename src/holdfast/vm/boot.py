@@ -40,6 +40,7 @@ _ARGUMENTS = "console=ttyS0 quiet panic=-1 oops=panic"
 _KVM_PATIENCE = 20.0  # seconds to user space before KVM is taken for broken; it needs less than two
 _GRACE = 30.0  # seconds for the guest's own watch over a job to speak, before the guest counts as hung
 _CHUNK = 1 << 18  # bytes
+_TOLD = 60  # lines of a console that an error carries: a panic with its trace
 _MOST = 512 << 20  # bytes that one job may send
 # the line of a console that says what went wrong, rather than the last of a trace
 _TELLING = re.compile(r"Kernel panic|Oops|BUG: |Error: |qemu-system")
@@ -76,7 +77,7 @@ class Guest:
         modules: Collection[str] = (),
         files: Mapping[str, bytes] | None = None,
         packages: Collection[str] = (),
-        memory: int = 1024,
+        memory: int = 1536,
         timeout: float = 90.0,
         arguments: str = "",
         accelerator: str | None = None,
@@ -300,7 +301,7 @@ class Guest:
             while one is not self._port and (data := _received(one)):
                 self._console.add(data)
         self.close()
-        last = self.console()
+        last = self.console(_TOLD)
         during = f" during {job}" if job is not None else ""
         said = next(
             (line for line in reversed(last) if _TELLING.search(line)), last[-1] if last else "nothing"

@@ -28,13 +28,15 @@ CRASH = {"/crash": b"c"}
 PROGRAMS = """
 extern int LINUX_KERNEL_VERSION __kconfig;
 extern bool CONFIG_BPF_SYSCALL __kconfig;
-extern void bpf_no_such_kfunc(void) __ksym;
 struct { __uint(type, 1); __type(key, int); __type(value, long); } sized_later SEC(".maps");
 SEC("socket") int fits(void *ctx) {
     int key = 0; long *value = bpf_map_lookup_elem(&sized_later, &key);
     return value ? LINUX_KERNEL_VERSION + CONFIG_BPF_SYSCALL : 0;
 }
 SEC("socket") int wild(void *ctx) { return *(volatile int *)1024; }
+"""
+ABSENT = """
+extern void bpf_no_such_kfunc(void) __ksym;
 SEC("tc") int absent(void *ctx) { bpf_no_such_kfunc(); return 0; }
 """
 
@@ -72,22 +74,24 @@ def test_modules_are_in(guest: Guest) -> None:
 def test_programs_are_loaded_one_by_one(
     guest: Guest, need_tool: Callable[[str], str], tmp_path: Path
 ) -> None:
-    content = compile_c(need_tool("clang"), PROGRAMS, tmp_path, "programs").read_bytes()
-    names = ["fits", "wild", "absent", "unheard_of"]
+    clang = need_tool("clang")
+    content = compile_c(clang, PROGRAMS, tmp_path, "programs").read_bytes()
+    names = ["fits", "wild", "unheard_of"]
     arguments = {"name": "programs", "content": content, "programs": names}
     (result,) = guest.run([Job("load", f"{JOBS}:load_programs", arguments)])
     assert result.ok, result.said
-    fits, wild, absent, unheard = result.parts
+    fits, wild, unheard = result.parts
     assert [row["program"] for row in result.parts] == names
     assert fits["loaded"] is True and fits["stage"] == "loaded" and fits["processed_insns"] > 3, fits
     assert wild["loaded"] is False and wild["stage"] == "load" and wild["errno"] == 13, wild
     assert "R1 invalid mem access" in " ".join(wild["verifier"])
-    assert absent["loaded"] is False and "bpf_no_such_kfunc" in " ".join(absent["libbpf"]), absent
     assert unheard["loaded"] is None and unheard["stage"] == "choose"
-    many = [arguments | {"programs": ["fits"]}, arguments | {"programs": ["wild"]}]
+    absent = compile_c(clang, ABSENT, tmp_path, "absent").read_bytes()
+    many = [arguments | {"programs": ["fits"]}, {"name": "b", "content": absent, "programs": ["absent"]}]
     (result,) = guest.run([Job("load", f"{JOBS}:load_objects", {"objects": many})])
     rows = [(row["object"], row["program"], row["loaded"]) for row in result.parts]
-    assert rows == [(0, "fits", True), (1, "wild", False)]
+    assert rows == [(0, "fits", True), (1, "absent", False)]
+    assert "bpf_no_such_kfunc" in " ".join(result.parts[1]["libbpf"])
 
 
 def test_a_job_that_fails_or_hangs_costs_no_guest(guest: Guest) -> None:

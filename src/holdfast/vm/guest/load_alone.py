@@ -20,6 +20,7 @@ __all__ = ["load_alone"]
 
 _LINES = 40  # kept of libbpf's words and of the verifier's
 _WIDTH = 1000  # characters of a line
+_PAUSES = (0.2, 0.5, 1.0, 3.0)  # seconds
 _BPF_LOG_STATS = 4
 _POINTER = ctypes.sizeof(ctypes.c_void_p)
 
@@ -32,9 +33,23 @@ def load_alone(name: str, content: bytes, program: str) -> dict[str, Any]:
     refused, "open" where libbpf did not take the object, "choose" where it has no such program (then
     ``loaded`` is None); ``errno``: positive, libbpf's own from 4000 on, None where libbpf kept it to itself;
     ``error``: the one line that users see; ``libbpf`` and ``verifier``: last lines of each;
-    ``processed_insns``; ``verifier_insn`` and ``source``: where the verifier stopped; ``seconds``.
+    ``processed_insns``; ``verifier_insn`` and ``source``: where the verifier stopped; ``seconds`` and
+    ``retries``.
     """
     start = time.monotonic()
+    row = _try(name, content, program)
+    retries = 0
+    # The kernel frees the maps of programs before this one later, in a worker (bpf_map_free_deferred()).
+    while row["errno"] == errno.ENOMEM and retries < len(_PAUSES):
+        time.sleep(_PAUSES[retries])
+        retries += 1
+        row = _try(name, content, program)
+    if row["loaded"] and not row["processed_insns"]:
+        row["processed_insns"] = _counted(name, content, program)
+    return row | {"seconds": round(time.monotonic() - start, 3), "retries": retries}
+
+
+def _try(name: str, content: bytes, program: str) -> dict[str, Any]:
     row: dict[str, Any] = {
         "program": program, "loaded": False, "stage": "open", "errno": None, "error": "", "libbpf": [],
         "verifier": [], "processed_insns": None, "verifier_insn": None, "source": None,
@@ -47,9 +62,10 @@ def load_alone(name: str, content: bytes, program: str) -> dict[str, Any]:
                 found = session.load().programs.get(program)
                 row["loaded"] = found is not None
                 row["stage"] = "loaded" if found else "load"
-                row["processed_insns"] = kernel.prog_info(found.fd).verified_insns if found else None
+                insns = kernel.prog_info(found.fd).verified_insns if found else None
             finally:
                 row |= _words(session.messages, program)
+            row["processed_insns"] = insns
     except UsageError as error:
         row |= {"loaded": None, "stage": "choose", "error": error.message}
     except ObjectFileError as error:
@@ -57,9 +73,6 @@ def load_alone(name: str, content: bytes, program: str) -> dict[str, Any]:
     except (LoadError, PrivilegeError) as error:
         row["error"] = error.message
         row["errno"] = error.errno if isinstance(error, LoadError) else errno.EPERM
-    if row["loaded"] and not row["processed_insns"]:
-        row["processed_insns"] = _counted(name, content, program)
-    row["seconds"] = round(time.monotonic() - start, 3)
     return row
 
 
