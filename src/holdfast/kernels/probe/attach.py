@@ -87,9 +87,9 @@ _LINKS_OF_ATTACH_TYPES: Final = {
 
 LINK_TYPES: Final = (
     "RAW_TRACEPOINT", "TRACING", "CGROUP", "ITER", "NETNS", "PERF_EVENT", "KPROBE_MULTI", "STRUCT_OPS",
-    "NETFILTER", "TCX", "UPROBE_MULTI", "NETKIT", "SOCKMAP",
+    "NETFILTER", "TCX", "UPROBE_MULTI", "NETKIT", "SOCKMAP", "XDP",
 )  # fmt: skip
-"""Link types that have a trial. XDP has none: a link to an interface that is not there is EINVAL anyway."""
+"""Link types that are asked for. XDP's answer is always None: without its interface it is EINVAL anyway."""
 
 _SECTIONS: Final[dict[str, tuple[ProgramType, AttachType | None, bool]]] = {
     "uprobe.s": (_P.KPROBE, _A.CGROUP_INET_INGRESS, True),

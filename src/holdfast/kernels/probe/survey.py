@@ -18,7 +18,7 @@ from holdfast.kernels.answer_table import AnswerTable, Way, letter
 from holdfast.kernels.facts import KernelFacts
 from holdfast.kernels.probe import discover
 from holdfast.kernels.probe.attach import ATTACHMENTS, LINK_TYPES, Attacher
-from holdfast.kernels.probe.calls import Admission, Prober, any_answer
+from holdfast.kernels.probe.calls import Admission, Function, Prober, any_answer
 from holdfast.kernels.probe.contexts import Context
 from holdfast.kernels.probe.maps import map_type
 from holdfast.kernels.probe.programs import INSN_TRIALS
@@ -74,7 +74,8 @@ def survey(
 
     ``kfuncs`` are all the kfuncs to ask. Without them it is those of the registrations where they are known;
     else functions that may be kfuncs are tried as well as those that BTF tags, because pahole does not tag
-    them all. Nothing stays in the kernel. :func:`~holdfast.kernels.probe.obstacle` is for the caller to heed.
+    them all. A kfunc whose module is not loaded has no row. Nothing stays in the kernel.
+    :func:`~holdfast.kernels.probe.obstacle` is for the caller to heed.
     """
     found: dict[str, Any] = {}
     with _room(kernel), Prober(kernel.vmlinux, kernel.modules) as prober:
@@ -231,15 +232,12 @@ def _kfuncs(
     maybe = discover.candidates(prober) if wanted is None and kernel.registrations is None else []
     total = len(names.union(maybe))
     for done, name in enumerate(sorted(names.union(maybe)), 1):
-        if name in names or discover.is_kfunc(prober, name):
-            function = prober.find(name)
+        function = prober.find(name)
+        # A function that is not there says nothing: its module may be loaded another time.
+        if function is not None and (name in names or discover.is_kfunc(prober, name)):
 
-            def ask(context: Context) -> Admission:
-                if function is None:  # noqa: B023 - called before the loop goes on
-                    return Admission(False, False)
-                if not prober.loads(context):
-                    return Admission(None, None)
-                return prober.kfunc_in(function, context)  # noqa: B023
+            def ask(context: Context, function: Function = function) -> Admission:
+                return prober.kfunc_in(function, context) if prober.loads(context) else Admission(None, None)
 
             rows[name] = _row(columns, ask)
         yield Step(Part.KFUNCS, done, total)
