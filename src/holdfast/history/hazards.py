@@ -99,8 +99,8 @@ class Hazards:
             yield _finding(
                 FindingCode.BTF_BROKEN,
                 life.name,
-                f"the BTF of {build.id} shows parameters that the verifier fills in: libbpf refuses the prototype"
-                " that the kernel means",
+                f"the BTF of {build.id} shows parameters that the verifier fills in: libbpf refuses the"
+                " prototype that the kernel means",
                 Evidence.BTF,
                 "the kernel was built with a pahole older than 1.26: ask its distributor for another build",
             )

@@ -108,7 +108,7 @@ def _member(build: Build, name: str) -> bool:
     return any(one.name == member for one in found.members)
 
 
-# -- layouts of maps ------------------------------------------------------------------------------------------
+# -- layouts of maps --------------------------------------------------------------------------------------
 
 
 def layout_contradictions(contract: Contract, btf: Btf) -> Iterator[ContractError]:
