@@ -16,7 +16,7 @@ import struct
 from collections.abc import Collection, Iterator
 from typing import Final
 
-__all__ = ["ImageSymbols", "names"]
+__all__ = ["ImageSymbols", "SymbolText", "names"]
 
 _DIGITS: Final = b"0\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00"  # tokens 48 to 57 stand for themselves
 _STRIDE: Final = 256  # symbols per marker
@@ -46,6 +46,17 @@ class ImageSymbols:
             self._rodata = b""
         if not self._text:
             return None
+        return SymbolText(self._text)(name)
+
+
+class SymbolText:
+    """The symbols in a text as :func:`names` gives it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __call__(self, name: str) -> Collection[int]:
+        """A number for each symbol of that name, as :class:`ImageSymbols` does."""
         wanted = f"{name}\n"
         found = 0
         at = self._text.find(wanted)
