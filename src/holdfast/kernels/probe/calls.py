@@ -97,13 +97,22 @@ class Prober:
         each function of each type in BTF that can be loaded for.
         """
         if program_type is not ProgramType.STRUCT_OPS:
-            return contexts(program_type, attach_type, sleepable)
+            return tuple(self._without_unsuited(contexts(program_type, attach_type, sleepable)))
         if self._struct_ops is None:
             everything = struct_ops_contexts(self.loader.vmlinux, self.loader.modules)
             # A type may have functions that no program can be for (check_member): they tell nothing.
             self._struct_ops = tuple(one for one in everything if self._control_helpers(one))
         found = self._struct_ops or contexts(program_type)
         return tuple(one for one in found if sleepable in (None, one.sleepable))
+
+    def _without_unsuited(self, found: tuple[Context, ...]) -> Iterator[Context]:
+        """Leaves out a context for which no program can be loaded where one can that differs only in its
+        target.
+        """
+        for context in found:
+            likes = [one for one in found if one.target and replace(one, target=context.target) == context]
+            if len(likes) < 2 or self.loads(context) or not any(self.loads(one) for one in likes):
+                yield context
 
     # -- program types -----------------------------------------------------------------------------
 
@@ -136,7 +145,8 @@ class Prober:
             # The verifier has had it: the type is there, whatever it thinks of the program. That this type
             # may not sleep (KPROBE before 6.0) it says before it looks at a single instruction.
             if context.sleepable and context.program_type != ProgramType.SYSCALL:
-                return shape(self.loader.load(context, helper_call(_MAP_LOOKUP))) is not None
+                called = shape(self.loader.load(context, helper_call(_MAP_LOOKUP))) is not None
+                return True if called else None if context.target else False  # it may be about the target
             return True
         if context.target is not None:
             return None  # the target may be missing, and trampolines may be forbidden by lockdown

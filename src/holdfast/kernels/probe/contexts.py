@@ -53,6 +53,9 @@ _SOCKET_ITERATORS: Final = (Target("bpf_iter_tcp", Kind.FUNC), Target("bpf_iter_
 # Made for BPF's own tests (net/bpf/test_run.c): any program may attach, and nothing calls them.
 _SOME_FUNCTION: Final = Target("bpf_fentry_test1", Kind.FUNC)
 _SOME_RETURN: Final = Target("bpf_modify_return_test", Kind.FUNC)
+# Functions that sleepable programs may attach to: by the fmod_ret set of net/bpf/test_run.c from 6.0 on
+# (5b481acab4ce), and where functions for error injection are compiled in.
+_MAY_SLEEP: Final = (_SOME_FUNCTION, _SOME_RETURN)
 _SOME_HOOK: Final = Target("bpf_lsm_file_open", Kind.FUNC)
 _SOME_SOCKET_HOOK: Final = Target("bpf_lsm_socket_bind", Kind.FUNC)
 _SOME_OPS: Final = Target("tcp_congestion_ops", Kind.STRUCT, "ssthresh")
@@ -66,11 +69,11 @@ _TARGETED: Final[dict[ProgramType, tuple[Context, ...]]] = {
         Context(ProgramType.TRACING, AttachType.TRACE_ITER, True, _SOME_ITERATOR),
         *(Context(ProgramType.TRACING, AttachType.TRACE_ITER, target=one) for one in _SOCKET_ITERATORS),
         Context(ProgramType.TRACING, AttachType.TRACE_FENTRY, target=_SOME_FUNCTION),
-        Context(ProgramType.TRACING, AttachType.TRACE_FENTRY, True, _SOME_RETURN),
+        *(Context(ProgramType.TRACING, AttachType.TRACE_FENTRY, True, one) for one in _MAY_SLEEP),
         Context(ProgramType.TRACING, AttachType.TRACE_FEXIT, target=_SOME_FUNCTION),
-        Context(ProgramType.TRACING, AttachType.TRACE_FEXIT, True, _SOME_RETURN),
+        *(Context(ProgramType.TRACING, AttachType.TRACE_FEXIT, True, one) for one in _MAY_SLEEP),
         Context(ProgramType.TRACING, AttachType.MODIFY_RETURN, target=_SOME_RETURN),
-        Context(ProgramType.TRACING, AttachType.MODIFY_RETURN, True, _SOME_RETURN),
+        *(Context(ProgramType.TRACING, AttachType.MODIFY_RETURN, True, one) for one in _MAY_SLEEP),
         Context(ProgramType.TRACING, AttachType.TRACE_FSESSION, target=_SOME_FUNCTION),
     ),
     ProgramType.LSM: (
