@@ -22,7 +22,7 @@ _UNLISTED_LIMIT: Final = 1 << 30  # bytes, where no index says a size
 
 
 def folder() -> Path:
-    """``$XDG_CACHE_HOME/holdfast/packages`` or below ``~/.cache``; raises :exc:`ArchiveError` without a home."""
+    """``$XDG_CACHE_HOME/holdfast/packages`` or the like; raises :exc:`ArchiveError` without a home."""
     from holdfast.kernels import cache
 
     base = cache.folder()

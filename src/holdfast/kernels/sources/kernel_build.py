@@ -3,7 +3,7 @@
 
 Until 6.18 one linux-image has all of it. Debian's from 6.19 on is split: linux-binary (vmlinuz),
 linux-modules and linux-base (configuration), and linux-image only depends on them. Ubuntu's has
-linux-modules and linux-modules-extra beside it. Metapackages (linux-image-amd64) depend on the real one of the day.
+linux-modules and linux-modules-extra beside it. Metapackages (linux-image-amd64) depend on the real one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["KernelBuild", "kernel_builds"]
 _CARRIER = re.compile(r"linux-(image|binary)-(?:unsigned-)?(\d.*?)(?:-unsigned)?")
 _NO_KERNEL = re.compile(r"-(?:dbg|dbgsym|signed-template)$")
 _RELATION = re.compile(r"([a-z0-9][a-z0-9+.-]+)(?::\w+)?(?:\s*\(\s*=\s*([^)\s]+)\s*\))?")
-_PARTS = ("linux-binary-", "linux-modules-", "linux-base-", "linux-image-")
+_PARTS = ("linux-binary-", "linux-modules-", "linux-base-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def kernel_builds(suite: Suite, arch: str, pattern: str) -> list[KernelBuild]:
     Raises :exc:`MissingError` when none matches.
     """
     listed: dict[str, Package] = {}
-    for one in packages(suite, arch, ["linux-image-*", *(f"{part}*[0-9]*" for part in _PARTS[:3])]):
+    for one in packages(suite, arch, ["linux-image-*", *(f"{part}*[0-9]*" for part in _PARTS)]):
         listed[one.name] = one  # sorted, so the newest version stays
     found: dict[str, KernelBuild] = {}
     for name in sorted(listed, key=lambda one: ("unsigned" in one, "binary" in one, one)):
@@ -110,23 +110,14 @@ def _build(suite: Suite, carrier: Package, listed: Mapping[str, Package]) -> Ker
     match = _CARRIER.fullmatch(carrier.name)
     assert match is not None  # _resolve saw to it
     release = match[2]
-    taken = {carrier.name: carrier}
-    missing: dict[str, str] = {}
-    queue = [carrier]
-    if match[1] == "binary":  # what the image that is not there would depend on
-        missing[f"linux-modules-{release}"] = carrier.version
-    while queue:
-        for name, number in _relations(queue.pop()):
-            if name in taken or name == carrier.name or not _is_part(name, release):
-                continue
-            missing[name] = number or carrier.version
-        for name, number in list(missing.items()):
-            one = listed.get(name)
-            if one is not None and one.version == number:
-                taken[name] = one
-                queue.append(one)
-                del missing[name]
-    extra = listed.get(f"linux-modules-extra-{release}")  # Ubuntu's; recommended only by metapackages
+    taken, missing = {carrier.name: carrier}, {}
+    for name, number in _parts(carrier, release, match[1] == "binary"):
+        one = listed.get(name)
+        if one is not None and one.version == number:
+            taken[name] = one
+        else:
+            missing[name] = number
+    extra = listed.get(f"linux-modules-extra-{release}")  # Ubuntu's; only metapackages ask for it
     if extra is not None and extra.version == carrier.version:
         taken[extra.name] = extra
     source, number = _source(carrier)
@@ -149,8 +140,18 @@ def _relations(package: Package) -> Iterable[tuple[str, str]]:
     return _RELATION.findall(package.depends)
 
 
-def _is_part(name: str, release: str) -> bool:
-    return name.startswith(_PARTS) and name.removesuffix("-unsigned").endswith(release)
+def _parts(carrier: Package, release: str, is_binary: bool) -> list[tuple[str, str]]:
+    """The other packages of a kernel that is split, with their versions; none where the image has it all."""
+    parts = {
+        name: number or carrier.version
+        for name, number in _relations(carrier)
+        if name.startswith(_PARTS) and name.removesuffix("-unsigned").endswith(f"-{release}")
+    }
+    if is_binary:  # what the image that is not there yet would ask for
+        parts |= dict.fromkeys((f"linux-modules-{release}", f"linux-base-{release}"), carrier.version)
+    # 6.18's whole image asks for a linux-base that has only its documents.
+    whole = not is_binary and not any(name.startswith(_PARTS[:2]) for name in parts)
+    return [] if whole else list(parts.items())
 
 
 def _source(carrier: Package) -> tuple[str, str]:

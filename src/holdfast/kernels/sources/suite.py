@@ -181,6 +181,10 @@ def _unpacked(path: Path, expected: Digest | None) -> bytes:
             raise UntrustedError(
                 f"an index unpacks to more than the {limit} bytes that its Release file says"
             )
+    if expected is not None and len(text) != expected.size:
+        raise UntrustedError(
+            f"an index unpacks to {len(text)} of the {limit} bytes that its Release file says"
+        )
     return bytes(text)
 
 
