@@ -78,7 +78,7 @@ class Guest:
         files: Mapping[str, bytes] | None = None,
         packages: Collection[str] = (),
         memory: int = 1536,
-        timeout: float = 90.0,
+        timeout: float = 120.0,
         arguments: str = "",
         accelerator: str | None = None,
     ) -> Guest:
@@ -214,37 +214,45 @@ class Guest:
         if self._process is None:
             raise UsageError(f"the guest of {self.release} is closed")
         request = {"call": job.call, "arguments": job.arguments, "timeout": job.timeout}
-        frame = encode(Kind.JOB, pack(request))
+        try:
+            frame = encode(Kind.JOB, pack(request))
+        except (TypeError, FrameError) as error:
+            raise UsageError(f"job {job.name} cannot be sent: {error}") from None
         parts: list[Any] = []
-        room = _MOST
         try:
             self._send(frame, time.monotonic() + job.timeout + _GRACE, job.name)
-            while True:
-                deadline = time.monotonic() + job.timeout + _GRACE
-                what = f"to answer within {job.timeout:g} s"
-                kind, value, size = self._next(deadline, what, job.name)
-                if kind is Kind.PART:
-                    parts.append(value)
-                    room -= size
-                    if room < 0:
-                        self._lose(f"it sent more than {_MOST >> 20} MiB", job.name)
-                    continue
-                if kind not in (Kind.DONE, Kind.FAILED):
-                    self._lose(f"it sent {kind.name} during a job", job.name)
-                if value.get("stuck"):
-                    self._lose(str(value["problem"]), job.name)
-                return JobResult(
-                    job, value.get("value"), tuple(parts), str(value.get("problem", "")),
-                    str(value["said"]), float(value["seconds"]),
-                )  # fmt: skip
+            return self._answer(job, parts)
         except GuestError as error:
             error.parts = tuple(parts)
             raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            self._lose(f"its answer makes no sense ({error})", job.name)
         except BaseException:
             self.close()
             raise
+
+    def _answer(self, job: Job, parts: list[Any]) -> JobResult:
+        room = _MOST
+        while True:
+            deadline = time.monotonic() + job.timeout + _GRACE
+            kind, value, size = self._next(deadline, f"to answer within {job.timeout:g} s", job.name)
+            if kind is Kind.PART:
+                parts.append(value)
+                room -= size
+                if room < 0:
+                    self._lose(f"it sent more than {_MOST >> 20} MiB", job.name)
+            elif kind in (Kind.DONE, Kind.FAILED):
+                break
+            else:
+                self._lose(f"it sent {kind.name} during a job", job.name)
+        try:
+            problem, stuck = str(value.get("problem", "")), bool(value.get("stuck"))
+            result = JobResult(
+                job, value.get("value"), tuple(parts), problem, str(value["said"]), float(value["seconds"])
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            self._lose(f"its answer makes no sense ({error!r})", job.name)
+        if stuck:
+            self._lose(problem, job.name)
+        return result
 
     def _send(self, frame: bytes, deadline: float, job: str) -> None:
         assert self._port is not None

@@ -37,8 +37,10 @@ def load_objects(objects: Sequence[Mapping[str, Any]]) -> _Rows:
             yield {"object": number} | row
 
 
-def probe(kfuncs: Sequence[str] = ()) -> Generator[dict[str, Any], None, dict[str, Any]]:
-    """Ask everything that can be asked by trial; see :func:`holdfast.vm.guest.ask_all.ask_all`."""
-    from holdfast.vm.guest.ask_all import ask_all
+def probe(
+    kfuncs: Sequence[str] | None = None, only: Sequence[str] | None = None
+) -> Generator[dict[str, Any], None, dict[str, Any]]:
+    """Ask everything that can be asked by trial; see :func:`holdfast.kernels.probe.as_job.ask`."""
+    from holdfast.kernels.probe import as_job
 
-    return ask_all(kfuncs)
+    return as_job.ask(kfuncs) if only is None else as_job.ask(kfuncs, only)
