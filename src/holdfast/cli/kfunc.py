@@ -61,6 +61,7 @@ def command(pattern: str, kernels: tuple[str, ...], form: str) -> int:
 
 def _unknown(lives: Lives, pattern: str) -> UsageError:
     from holdfast.errors import UsageError
+    from holdfast.history.options import option_of
     from holdfast.history.renames import renames_of
 
     count = len(lives.builds)
@@ -77,11 +78,12 @@ def _unknown(lives: Lives, pattern: str) -> UsageError:
         hint = f"it became {renames[-1].new} in {renames[-1].release}"
     elif near := lives.nearest(pattern):
         hint = f"did you mean {' or '.join(near)}?"
+    elif option := option_of(pattern):
+        hint = f"it hangs on {option[0]}: take in a kernel that is built with it"
     else:
         hint = "list them: holdfast kfunc '*'"
-    return UsageError(
-        f"{where} have no kfunc {pattern!r}" if count > 1 else f"{where} has no kfunc {pattern!r}", hint=hint
-    )
+    verb = "have" if count > 1 else "has"
+    return UsageError(f"{where} {verb} no kfunc {pattern!r}", hint=hint)
 
 
 def _each(lives: Lives, names: list[str]) -> Iterator[KfuncLife]:

@@ -64,18 +64,20 @@ def compare_types(before: State, after: State) -> Iterator[Change]:
     if had is None or has is None:
         return
     old, new = types_text(had), types_text(has)
-    if has - had:
-        yield Change(
-            Aspect.PROGRAM_TYPES, Effect.WIDENS, f"callable from {types_text(has - had)} too", old, new
-        )
-    if had - has:
-        what = f"no longer callable from {types_text(had - has)}"
+    more, less = has - had, had - has
+    filtered = after.narrowed and not before.narrowed
+    if more:
+        # The filter is told of the kfunc, not of each type: one that comes with a type may be that type's.
+        through = ", a filter admits fewer programs" if filtered else ""
+        what = f"callable from {types_text(more)} too{through}"
+        yield Change(Aspect.PROGRAM_TYPES, Effect.WIDENS, what, old, new)
+    if less:
+        what = f"no longer callable from {types_text(less)}"
         yield Change(Aspect.PROGRAM_TYPES, Effect.BREAKS, what, old, new)
-    if before.narrowed != after.narrowed and had & has:
-        what = "a filter admits fewer programs" if after.narrowed else "no filter any more"
-        yield Change(
-            Aspect.PROGRAM_TYPES, Effect.TIGHTENS if after.narrowed else Effect.WIDENS, what, old, new
-        )
+    if filtered and not more:
+        yield Change(Aspect.PROGRAM_TYPES, Effect.TIGHTENS, "a filter admits fewer programs", old, new)
+    elif before.narrowed and not after.narrowed:
+        yield Change(Aspect.PROGRAM_TYPES, Effect.WIDENS, "no filter any more", old, new)
 
 
 def types_text(kinds: Iterable[ProgramType] | None) -> str:

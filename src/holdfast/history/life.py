@@ -150,7 +150,7 @@ class Lives:
         from difflib import get_close_matches
 
         known = {one.old: one.old for one in RENAMES} | {one: one for one in self.names()}
-        return get_close_matches(name, known, count, 0.6)
+        return get_close_matches(name, known, count, 0.75)
 
     def life(self, name: str) -> KfuncLife:
         """The life of one kfunc; without sightings that are present for a name that no kernel has."""
