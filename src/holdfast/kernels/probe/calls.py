@@ -120,7 +120,7 @@ class Prober:
         """Whether a program of this type can be loaded."""
         found = contexts(program_type)
         answer = any_answer(self.loads(context) for context in found)
-        if answer is None and all(context.target for context in found):
+        if answer is None:
             # The verifier has to find the target missing, so a kernel with the type comes to say something.
             answer = self.loads(Context(program_type))
         return answer
@@ -135,11 +135,7 @@ class Prober:
         trial = self.loader.load(context, RETURN_0)
         if trial.loaded:
             return True
-        if (
-            context.target is not None
-            and trial.errno != errno.EPERM
-            and self._same_as_unknown(context, trial)
-        ):
+        if trial.errno != errno.EPERM and self._same_as_unknown(context, trial):
             return False
         if trial.log:
             # The verifier has had it: the type is there, whatever it thinks of the program. That this type
@@ -159,8 +155,9 @@ class Prober:
 
     def _same_as_unknown(self, context: Context, trial: Trial) -> bool:
         """Whether the kernel says the same of an attach type that no kernel knows, for the same target."""
-        if context.target is None or context.program_type == ProgramType.STRUCT_OPS:
-            return False  # it is judged by its type, or its number is the place of a function
+        tracing = context.program_type == ProgramType.TRACING and context.attach_type != 0
+        if not tracing and context.program_type != ProgramType.LSM:
+            return False  # it is judged by its type alone
         return self.loader.load(replace(context, attach_type=_NO_SUCH_TYPE), RETURN_0) == trial
 
     def permitted(self, use: KindUse) -> bool | None:

@@ -75,6 +75,10 @@ _TARGETED: Final[dict[ProgramType, tuple[Context, ...]]] = {
         Context(ProgramType.TRACING, AttachType.MODIFY_RETURN, target=_SOME_RETURN),
         *(Context(ProgramType.TRACING, AttachType.MODIFY_RETURN, True, one) for one in _MAY_SLEEP),
         Context(ProgramType.TRACING, AttachType.TRACE_FSESSION, target=_SOME_FUNCTION),
+        # Loaded for no function in particular; libbpf 1.8 gives no BTF id.
+        Context(ProgramType.TRACING, AttachType.TRACE_FENTRY_MULTI),
+        Context(ProgramType.TRACING, AttachType.TRACE_FEXIT_MULTI),
+        Context(ProgramType.TRACING, AttachType.TRACE_FSESSION_MULTI),
     ),
     ProgramType.LSM: (
         Context(ProgramType.LSM, AttachType.LSM_MAC, target=_SOME_HOOK, representative=False),

@@ -66,6 +66,7 @@ _FORMS: Final[dict[MapType, _Form]] = {
     MapType.CGRP_STORAGE: _Form(max_entries=0, flags=MapFlag.NO_PREALLOC, typed=True),
     MapType.ARENA: _Form(0, 0, 1, MapFlag.MMAPABLE),
     MapType.INSN_ARRAY: _Form(4, 16),
+    MapType.RHASH: _Form(flags=MapFlag.NO_PREALLOC),
 }
 
 
