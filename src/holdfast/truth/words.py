@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The class of a loader's and a verifier's last words: which reason codes they stand for.
+
+Texts change from release to release, so a class is broad: the reason codes that it may stand for. The texts
+were read in the sources that each line names and in logs of booted kernels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Final
+
+from holdfast.predict.codes import ReasonCode
+
+__all__ = ["WordsClass", "agrees", "classify"]
+
+R = ReasonCode
+
+
+class WordsClass(StrEnum):
+    """What refused a program, as its last words tell."""
+
+    LOADED = "loaded"
+    CORE = "core"
+    KFUNC = "kfunc"
+    KSYM = "ksym"
+    KCONFIG = "kconfig"
+    HELPER = "helper"
+    TARGET = "target"
+    STRUCT_OPS = "struct_ops"
+    MAP = "map"
+    SECTION = "section"
+    LINK = "link"
+    CONTEXT = "context"
+    SLEEPABLE = "sleepable"
+    LICENSE = "license"
+    PRIVILEGE = "privilege"
+    INSTRUCTION = "instruction"
+    GLOBAL_FUNCTION = "global_function"
+    KERNEL_BTF = "kernel_btf"
+    TYPE = "type"
+    SIZE = "size"
+    OBJECT = "object"
+    VERIFIER = "verifier"
+    UNKNOWN = "unknown"
+
+
+_MEANS: Final[dict[WordsClass, frozenset[ReasonCode]]] = {
+    WordsClass.CORE: frozenset({R.CORE_MISSING, R.CORE_INVALID}),
+    WordsClass.KFUNC: frozenset({R.KFUNC_MISSING, R.KFUNC_INCOMPATIBLE, R.KFUNC_NOT_ALLOWED}),
+    WordsClass.KSYM: frozenset({R.KSYM_MISSING, R.KSYM_INCOMPATIBLE}),
+    WordsClass.KCONFIG: frozenset({R.KCONFIG_MISSING, R.KCONFIG_INCOMPATIBLE}),
+    WordsClass.HELPER: frozenset({R.HELPER_MISSING, R.HELPER_NOT_ALLOWED}),
+    WordsClass.TARGET: frozenset({R.TARGET_MISSING, R.TARGET_UNSET, R.TARGET_REFUSED}),
+    WordsClass.STRUCT_OPS: frozenset({R.STRUCT_OPS_MISSING, R.STRUCT_OPS_MISMATCH, R.STRUCT_OPS_UNUSED}),
+    WordsClass.MAP: frozenset({R.MAP_TYPE_MISSING, R.MAP_INVALID}),
+    WordsClass.SECTION: frozenset({R.SECTION_MISSING}),
+    WordsClass.LINK: frozenset({R.LINK_FAILED}),
+    WordsClass.CONTEXT: frozenset({R.CONTEXT_REFUSED}),
+    WordsClass.SLEEPABLE: frozenset({R.SLEEPABLE_REFUSED}),
+    WordsClass.LICENSE: frozenset({R.LICENSE_REFUSED}),
+    WordsClass.PRIVILEGE: frozenset({R.CAPABILITY_MISSING, R.POLICY_DENIED}),
+    WordsClass.INSTRUCTION: frozenset({R.INSTRUCTION_MISSING}),
+    WordsClass.GLOBAL_FUNCTION: frozenset({R.INSTRUCTION_MISSING}),
+    WordsClass.KERNEL_BTF: frozenset({R.KERNEL_BTF_MISSING}),
+    # BPF_PROG_LOAD says EINVAL and nothing else to what it does not know.
+    WordsClass.TYPE: frozenset({R.PROGRAM_TYPE_MISSING, R.ATTACH_TYPE_MISSING, R.SLEEPABLE_REFUSED}),
+    WordsClass.SIZE: frozenset({R.TOO_LARGE}),
+    WordsClass.OBJECT: frozenset({R.OBJECT_REFUSED, R.FOREIGN_ENDIAN, R.LINK_FAILED, R.SECTION_MISSING}),
+}
+
+# In this order: the first pattern that is found says the class. Verifier texts: kernel/bpf/verifier.c, btf.c
+# of the trees 5.10 to 7.1; libbpf's: libbpf.c, relo_core.c of 1.7.
+_VERIFIER: Final = (
+    (WordsClass.CORE, r"unknown func.*#195896080|func unknown#195896080|invalid CO-RE relocation|call unknown#"),
+    (WordsClass.KFUNC, r"calling kernel function|invalid kfunc call|kernel function .* is not allowed|#2002\d{6}"),
+    (WordsClass.KSYM, r"invalid.*ldimm64.*(ksym|btf_id)|unresolved ksym|address for kernel symbol|#2001\d{6}"),
+    (WordsClass.SLEEPABLE, r"must be sleepable|is not sleepable|cannot be sleepable|can be sleepable|sleepable kfunc"),
+    (WordsClass.LICENSE, r"non-GPL compatible|from non-GPL|GPL.compatible|must have a GPL"),
+    (WordsClass.HELPER, r"unknown func|invalid func|cannot use helper|program of this type cannot use|"
+     r"helper call is not allowed|function not allowed"),
+    (WordsClass.PRIVILEGE, r"requires CAP_|CAP_SYS_ADMIN|pointer comparison prohibited"),
+    (WordsClass.TARGET, r"attach to unsupported|is not a (?:function|typedef)|FENTRY|address of function|"
+     r"could not be found|Attaching|attach_btf|can attach|modif(?:y|ied) return|is not modifiable|"
+     r"attach program|attach_prog|points to disabled hook|btf_id \d+ (?:is not|points)"),
+    (WordsClass.GLOBAL_FUNCTION, r"Global function|arg#\d+ .*(?:not supported|global)|"
+     r"Caller passes invalid args|functions? with|function .* with .* args"),
+    (WordsClass.MAP, r"cannot be used by|is not compatible with|maps? .*not.*(?:allowed|supported)|"
+     r"doesn't support|sleepable programs can only use|cannot use bpf_(?:timer|spin_lock|list_head|rb_root)|"
+     r"map .* not supported|only (?:hash|array).*maps"),
+    (WordsClass.CONTEXT, r"invalid bpf_context access|invalid ctx access|dereference of modified ctx|"
+     r"func '.*' (?:doesn't have|arg\d|size)|invalid access to context"),
+    (WordsClass.INSTRUCTION, r"unknown opcode|uses reserved fields|unknown insn|invalid BPF_|back-edge|"
+     r"loop detected|unknown class|tail_calls? (?:in|are|is) .*(?:not allowed|mixed)|"
+     r"only (?:allowed|supported).*jit|JIT does not support|does not support.*atomic|BPF_(?:JMP|ALU) uses"),
+    (WordsClass.SIZE, r"too many|too large|program is too|combined stack|jumps is too complex|"
+     r"BPF program is too large"),
+)  # fmt: skip
+_LIBBPF: Final = (
+    (WordsClass.CORE, r"relo #\d+.*(?:failed|fatal)|failed to relocate CO-RE|CO-RE reloc"),
+    (WordsClass.KFUNC, r"extern \(func ksym\)|kfunc '"),
+    (WordsClass.KSYM, r"extern \((?:var )?ksym\)|extern '.*' \(strong\): not resolved|var ksym|unresolved.*extern"),
+    (WordsClass.KCONFIG, r"extern \(kcfg\)|kconfig|CONFIG_\w+"),
+    (WordsClass.STRUCT_OPS, r"struct_ops"),
+    (WordsClass.KERNEL_BTF, r"kernel BTF is missing|Error loading vmlinux BTF|valid kernel BTF"),
+    (WordsClass.TARGET, r"failed to find kernel BTF type ID|BTF type ID of|no BTF attach|"
+     r"attach_prog_fd|not found in kernel BTF|failed to find.*attach|BTF is not found"),
+    (WordsClass.SECTION, r"missing BPF prog type|unrecognized|unexpected program type|check ELF section name"),
+    (WordsClass.MAP, r"map '.*': failed to (?:create|auto)|failed to create map|map .*:.*can't|inner map"),
+    (WordsClass.PRIVILEGE, r"permission error|-EPERM|Operation not permitted"),
+    (WordsClass.LINK, r"failed to relocate|sub-?program|bad (?:call|map) relo|no .*relocation"),
+)  # fmt: skip
+_NOISE: Final = re.compile(
+    r"^(?:processed \d+|verification time|stack depth|max_states|insns_|\d+: |from \d+|;|R\d|func#|mark_precise|"
+    r"-- (?:BEGIN|END)|reg type unsupported for arg)|failed to load(?: object)?[: ]|BPF program load failed|"
+    r"failed to prepare load attributes|elf: skipping|failed to load object|BEGIN PROG LOAD LOG"
+)
+
+
+def classify(loaded: bool, errno: int | None, libbpf: Sequence[str], verifier: Sequence[str]) -> WordsClass:
+    """The class of what was said: ``libbpf`` and ``verifier`` are last lines, oldest first; ``errno``
+    positive.
+
+    VERIFIER is a refusal that comes from following values, UNKNOWN one of which nothing is known.
+    """
+    if loaded:
+        return WordsClass.LOADED
+    said = [line for line in verifier if line.strip() and not _NOISE.search(line.strip())]
+    for line in reversed(said[-4:]):
+        for kind, pattern in _VERIFIER:
+            if re.search(pattern, line):
+                return kind
+    if said or any(line.startswith("processed ") for line in verifier):
+        return WordsClass.VERIFIER
+    for line in libbpf:
+        if _NOISE.search(line):
+            continue
+        for kind, pattern in _LIBBPF:
+            if re.search(pattern, line):
+                return kind
+    if errno is None:
+        return WordsClass.OBJECT
+    return {
+        1: WordsClass.PRIVILEGE,
+        7: WordsClass.SIZE,
+        22: WordsClass.TYPE,
+        524: WordsClass.INSTRUCTION,
+    }.get(errno, WordsClass.UNKNOWN)
+
+
+def agrees(words: WordsClass, first: ReasonCode) -> bool | None:
+    """Whether a first reason of that code is what these words say; None where they say too little."""
+    means = _MEANS.get(words)
+    return None if means is None else first in means
