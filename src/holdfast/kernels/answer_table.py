@@ -8,14 +8,16 @@ again, and cost nothing until somebody looks one up.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
-from holdfast.kernels.probed import HelperUse, KfuncUse
 from holdfast.terms import AttachType, ProgramType
 
-__all__ = ["AnswerTable", "Way"]
+if TYPE_CHECKING:
+    from holdfast.kernels.probed import HelperUse, KfuncUse
 
-_Use = TypeVar("_Use", HelperUse, KfuncUse)
+__all__ = ["AnswerTable", "Way", "letter"]
+
+_Use = TypeVar("_Use", "HelperUse", "KfuncUse")
 
 _VALUES: Final[dict[str, bool | None]] = {"1": True, "0": False, "?": None}
 _LETTERS: Final = {True: "1", False: "0", None: "?"}
@@ -37,13 +39,14 @@ class AnswerTable(Mapping[_Use, "bool | None"], Generic[_Use]):
     yes, ``0`` no, ``?`` undecided, ``.`` not asked. Raises :exc:`ValueError` where these do not fit.
     """
 
-    __slots__ = ("_columns", "_make", "rows", "ways")
+    __slots__ = ("_by_attach_type", "_columns", "_make", "rows", "ways")
 
     def __init__(self, make: type[_Use], ways: tuple[Way, ...], rows: Mapping[int | str, str]) -> None:
         self._make: type[_Use] = make
         self.ways = ways
         self.rows = dict(rows)
         self._columns = {way: column for column, way in enumerate(ways)}
+        self._by_attach_type = {way.program_type for way in ways if way.attach_type is not None}
         if len(self._columns) != len(ways):
             raise ValueError("a way is there twice")
         for row in self.rows.values():
@@ -65,6 +68,16 @@ class AnswerTable(Mapping[_Use, "bool | None"], Generic[_Use]):
             row[columns[Way(*use[1:])]] = _LETTERS[value]
         return cls(make, ways, {key: "".join(rows[key]) for key in sorted(rows, key=str)})
 
+    def of_row(self, key: int | str) -> Iterator[tuple[Way, bool | None]]:
+        """The answers for one helper or kfunc; none where it was not asked."""
+        for way, spelt in zip(self.ways, self.rows.get(key, ""), strict=False):
+            if spelt != _NOT_ASKED:
+                yield way, _VALUES[spelt]
+
+    def tells_attach_types(self, program_type: ProgramType) -> bool:
+        """Whether programs of this type were asked by attach type: the type has some of its own."""
+        return program_type in self._by_attach_type
+
     def __getitem__(self, use: _Use) -> bool | None:
         row = self.rows.get(use[0])
         column = self._columns.get(Way(*use[1:]))
@@ -74,8 +87,8 @@ class AnswerTable(Mapping[_Use, "bool | None"], Generic[_Use]):
 
     def __iter__(self) -> Iterator[_Use]:
         for key, row in self.rows.items():
-            for way, letter in zip(self.ways, row, strict=True):
-                if letter != _NOT_ASKED:
+            for way, spelt in zip(self.ways, row, strict=True):
+                if spelt != _NOT_ASKED:
                     yield self._make(key, *way)  # type: ignore[arg-type]
 
     def __len__(self) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
+from holdfast.kernels.answer_table import AnswerTable
 from holdfast.terms import AttachType, MapType, ProgramType
 
 __all__ = ["HelperUse", "KfuncUse", "KindUse", "ProbeFacts", "Wanted"]
@@ -99,6 +100,22 @@ class ProbeFacts:
         """The answer for this use, or the "no" of a wider one (any attach type, sleepable or not)."""
         return _answer(self.kfuncs, use)
 
+    def kfunc_by_type(self, name: str) -> dict[ProgramType, set[bool | None]]:
+        """The answers for a kfunc by program type, over the attach types that were asked.
+
+        Those for sleepable programs and others alone are left out: they tell of KF_SLEEPABLE.
+        """
+        found: dict[ProgramType, set[bool | None]] = {}
+        if isinstance(self.kfuncs, AnswerTable):
+            for way, value in self.kfuncs.of_row(name):
+                if way.sleepable is None:
+                    found.setdefault(way.program_type, set()).add(value)
+            return found
+        for use, value in self.kfuncs.items():
+            if use.name == name and use.sleepable is None:
+                found.setdefault(use.program_type, set()).add(value)
+        return found
+
     @property
     def decided(self) -> bool:
         """Whether there is any answer that is not None."""
@@ -153,6 +170,12 @@ def _both(
 
 
 def _answer(answers: Mapping[_Use, bool | None], use: _Use) -> bool | None:
+    if (
+        isinstance(answers, AnswerTable)
+        and use.program_type is not ProgramType.STRUCT_OPS  # its functions take their stead
+        and not answers.tells_attach_types(use.program_type)
+    ):
+        use = use._replace(attach_type=None)
     exact = answers.get(use)
     if exact is not None:
         return exact

@@ -114,3 +114,29 @@ def spoilt(*path: str | int, value: object) -> Any:
 def test_anything_else_is_one_kind_of_error(raw: object) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         from_plain(raw)
+
+
+def test_a_type_without_attach_types_has_the_same_answer_for_all() -> None:
+    table = AnswerTable.of(
+        KfuncUse,
+        {
+            KfuncUse("bpf_a", XDP): True,
+            KfuncUse("bpf_a", XDP, AttachType.XDP): True,
+            KfuncUse("bpf_a", ProgramType.SCHED_CLS): True,
+            KfuncUse("bpf_a", ProgramType.SCHED_CLS, None, False): True,
+            KfuncUse("bpf_a", ProgramType.STRUCT_OPS): True,
+        },
+    )
+    probes = ProbeFacts(kfuncs=table)
+    assert probes.kfunc(KfuncUse("bpf_a", ProgramType.SCHED_CLS, AttachType.TCX_INGRESS, False)) is True
+    # One of its attach types admits it, which says nothing of another, nor one function of struct_ops.
+    assert probes.kfunc(KfuncUse("bpf_a", XDP, AttachType.XDP_DEVMAP)) is None
+    assert probes.kfunc(KfuncUse("bpf_a", ProgramType.STRUCT_OPS, AttachType.STRUCT_OPS)) is None
+
+
+@pytest.mark.parametrize("answers", [ANSWERS, AnswerTable.of(KfuncUse, ANSWERS)])
+def test_answers_by_program_type(answers: dict[KfuncUse, bool | None]) -> None:
+    probes = ProbeFacts(kfuncs=answers)
+    assert probes.kfunc_by_type("bpf_a") == {XDP: {True}, KPROBE: {None}}
+    assert probes.kfunc_by_type("bpf_b") == {XDP: {False}}
+    assert probes.kfunc_by_type("bpf_c") == {}
