@@ -43,4 +43,4 @@ def members(stream: Stream, path: str) -> Iterator[tuple[str, Slice]]:
 def check_magic(stream: Stream, path: str) -> None:
     """Read the magic number."""
     if read_exactly(stream, len(MAGIC), path, "offset 0") != MAGIC:
-        raise KernelFileError(path, "it is no ar archive", place="offset 0")
+        raise KernelFileError(path, "it is no ar archive", place="offset 0", hint="name a Debian package")

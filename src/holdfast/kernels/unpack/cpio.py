@@ -8,7 +8,7 @@ from typing import Final
 
 from holdfast.errors import KernelFileError
 from holdfast.kernels.unpack.members import Counted, Member
-from holdfast.kernels.unpack.streams import Slice, Stream, read_exactly
+from holdfast.kernels.unpack.streams import Slice, Stream, drain, read_exactly
 
 __all__ = ["members"]
 
@@ -43,14 +43,14 @@ def members(stream: Stream, path: str) -> Iterator[Member]:
         padded = length + -(_HEADER + length) % 4
         name = read_exactly(stream, padded, path, where)[: length - 1].decode("utf-8", "surrogateescape")
         if name == _END:
+            drain(stream)
             return
-        # rpm writes "./usr/lib"; older ones write "/usr/lib", which the package's root is put before
         regular = mode & _S_IFMT == _S_IFREG and not (links > 1 and size == 0)
         member = Member(stream, name, size, path, regular=regular)
         yield member
         member.drain()
         Slice(stream, -size % 4, path, where).drain()
-        offset += _HEADER + padded - length + length + size + -size % 4
+        offset += _HEADER + padded + size + -size % 4
 
 
 def _damaged(path: str, where: str, problem: str) -> KernelFileError:

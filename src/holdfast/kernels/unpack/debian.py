@@ -23,6 +23,7 @@ from holdfast.kernels.unpack.streams import FileStream, Stream, plain
 
 __all__ = ["Companions", "Deb", "is_deb"]
 
+_AGAIN: Final = "the package is cut off or damaged: fetch it again"
 _SPLIT: Final = re.compile(r"linux-(base|binary|image|modules)(?:-(unsigned|extra))?-(\d.*)")
 
 
@@ -67,7 +68,7 @@ class Deb:
             if data is not None:
                 into.take_all(tar.members(data, path, "data.tar"), path)
                 return control
-        raise KernelFileError(path, "it has no data.tar", hint="the package is cut off: fetch it again")
+        raise KernelFileError(path, "it has no data.tar", hint=_AGAIN)
 
 
 def _members(stream: Stream, path: str) -> Iterator[tuple[Control, Stream | None]]:
@@ -78,7 +79,7 @@ def _members(stream: Stream, path: str) -> Iterator[tuple[Control, Stream | None
         if name == "debian-binary":
             if not data.read(16).startswith(b"2."):
                 raise KernelFileError(
-                    path, "a Debian package of another format than 2", place="debian-binary"
+                    path, "a Debian package of another format than 2", place="debian-binary", hint=_AGAIN
                 )
         elif name.startswith("control.tar") and control is None:
             control = _control(plain(data, path, place=name, limit=limits.CONTROL * 64), path)
@@ -91,9 +92,7 @@ def _members(stream: Stream, path: str) -> Iterator[tuple[Control, Stream | None
         elif not name.startswith("_"):  # those may be ignored
             break
     if control is None:
-        raise KernelFileError(
-            path, "it has no control.tar", hint="the package is cut off or damaged: fetch it again"
-        )
+        raise KernelFileError(path, "it has no control.tar", hint=_AGAIN)
 
 
 def _control(stream: Stream, path: str) -> Control:
@@ -101,9 +100,11 @@ def _control(stream: Stream, path: str) -> Control:
         if member.name == "control" and member.regular:
             control = parse(member.read(limits.CONTROL).decode("utf-8", "replace"))
             if not control.package or not control.version:
-                raise KernelFileError(path, "its control file names no package", place="control.tar")
+                raise KernelFileError(
+                    path, "its control file names no package", place="control.tar", hint=_AGAIN
+                )
             return control
-    raise KernelFileError(path, "it has no control file", place="control.tar")
+    raise KernelFileError(path, "it has no control file", place="control.tar", hint=_AGAIN)
 
 
 class Companions:
@@ -136,12 +137,14 @@ class Companions:
                 waiting += _wanted(debs[-1].control)
             elif relation not in missing and "-extra-" not in relation.name:
                 missing.append(relation)
-        if (missing and not (partial or gathered.only_kernel)) or (gathered.kernel is None and missing):
+        # linux-base-R of 6.18 has documentation only: what is not missed is not asked for
+        enough = gathered.kernel is not None and (partial or gathered.only_kernel or gathered.complete)
+        if missing and not enough:
             names = ", ".join(map(str, missing))
             raise KernelFileError(
                 str(first.path),
                 f"the kernel is in several packages, and these are not there: {names}",
-                hint=f"fetch them into the folder {self._folder}, or name them, too",
+                hint="fetch them into the same folder, or name them, too",
             )
         return debs
 

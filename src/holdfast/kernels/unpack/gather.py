@@ -48,6 +48,11 @@ class Gathered:
         self._count = 0
         self._kept = 0
 
+    @property
+    def complete(self) -> bool:
+        """Whether there is one of everything that distributions' kernels come with."""
+        return bool(self.kernel is not None and self.config is not None and self.modules and self.builtin)
+
     def take_all(self, members: Iterable[Member], origin: str) -> None:
         """Look at each member of an archive; stops early once there is all that is wanted."""
         for member in members:

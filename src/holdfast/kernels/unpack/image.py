@@ -35,7 +35,9 @@ def peel(data: bytes, path: str, *, place: str | None = None) -> bytes:
             data = inflate(data, kind, path, place=place, limit=limits.VMLINUX)
         else:
             return data
-    raise KernelFileError(path, f"it is compressed more than {_DEPTH} times", place=place)
+    raise KernelFileError(
+        path, f"it is compressed more than {_DEPTH} times", place=place, hint="decompress it first"
+    )
 
 
 def _bzimage(data: bytes, path: str, place: str | None) -> bytes:
@@ -85,19 +87,18 @@ def _payload(data: bytes, start: int, length: int, path: str, place: str | None,
             place=where,
             hint="decompress the kernel first: scripts/extract-vmlinux of the kernel source",
         )
-    # in gzip the size is part of the format, others have it appended
+    # of gzip the size is a part, ISIZE of RFC 1952; to all others it is appended
     extra = 4 if sized and kind != "gzip" else 0
     packed = payload[: len(payload) - extra]
-    kernel = inflate(packed, kind, path, place=where, limit=limits.VMLINUX, alone=True)
-    if extra:
-        said = struct.unpack("<I", payload[-4:])[0]
-        if said != len(kernel):
-            raise KernelFileError(
-                path,
-                f"it unpacks to {len(kernel)} bytes and says {said}",
-                place=where,
-                hint="the image is damaged: fetch or copy it again",
-            )
+    said = struct.unpack("<I", payload[-4:])[0] if sized else limits.VMLINUX
+    kernel = inflate(packed, kind, path, place=where, limit=min(said, limits.VMLINUX), alone=True)
+    if sized and said != len(kernel):
+        raise KernelFileError(
+            path,
+            f"it unpacks to {len(kernel)} bytes and says {said}",
+            place=where,
+            hint="the image is damaged: fetch or copy it again",
+        )
     return kernel
 
 

@@ -25,7 +25,8 @@ _RELEASE: Final = r"(?P<release>\d[\w.+~:-]{0,100})"
 _IMAGES: Final = r"(?:vmlinuz|vmlinux|Image|zImage)"
 _BOOT: Final = re.compile(rf"boot/(?:(?P<kernel>{_IMAGES})|(?P<config>config))-{_RELEASE}", re.ASCII)
 _MODULES: Final = re.compile(rf"(?:usr/)?lib/modules/{_RELEASE}/(?P<inner>.+)", re.ASCII | re.DOTALL)
-_IMAGE: Final = re.compile(rf"{_IMAGES}(?:\.(?:gz|xz|zst|bz2|lz4))?", re.ASCII)
+# Debian's linux-binary-unsigned-R has vmlinuz.unsigned, beside which the signed one can be installed
+_IMAGE: Final = re.compile(rf"{_IMAGES}(?:\.unsigned)?(?:\.(?:gz|xz|zst|bz2|lz4))?", re.ASCII)
 _PACKED: Final = re.compile(r"\.(?:gz|xz|zst|bz2|lz4)\Z", re.ASCII)
 _MODULE: Final = re.compile(r".*\.ko(?:\.(?:xz|zst|gz))?", re.DOTALL)
 

@@ -40,14 +40,22 @@ def read(path: Path, into: Gathered) -> PackageOrigin:
     stream, name = FileStream(path, hashed=True), str(path)
     try:
         if not is_rpm(read_exactly(stream, _LEAD, name, "lead")):
-            raise KernelFileError(name, "it is no RPM package, as the first one is", place="offset 0")
+            raise KernelFileError(
+                name,
+                "it is no RPM package, as the first one is",
+                place="offset 0",
+                hint="name packages of one build",
+            )
         _, size = _header(stream, name, "signature")
         read_exactly(stream, -size % 8, name, "signature")
         tags, _ = _header(stream, name, "header")
         kind = tags.get(_FORMAT, "cpio")
         if kind != "cpio":
             raise KernelFileError(
-                name, f"its payload is {kind[:20]!a}, only cpio can be read", place="header"
+                name,
+                f"its payload is {kind[:20]!a}, only cpio can be read",
+                place="header",
+                hint="unpack it with rpm's own tools and name the folder",
             )
         payload = plain(stream, name, place="payload", limit=limits.PACKAGE)
         into.take_all(cpio.members(payload, name), name)

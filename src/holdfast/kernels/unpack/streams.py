@@ -22,7 +22,17 @@ from holdfast.errors import KernelFileError
 from holdfast.kernels.unpack import limits
 from holdfast.kernels.unpack.blocks import Damage, lz4_legacy, lzop
 
-__all__ = ["FileStream", "Inflated", "Slice", "Stream", "compression", "inflate", "plain", "read_exactly"]
+__all__ = [
+    "FileStream",
+    "Inflated",
+    "Slice",
+    "Stream",
+    "compression",
+    "drain",
+    "inflate",
+    "plain",
+    "read_exactly",
+]
 
 _CHUNK: Final = 1 << 18  # bytes that are asked of a source at once
 _PIECE: Final = 1 << 20  # bytes that a decompressor gives back at once
@@ -137,6 +147,12 @@ def read_exactly(stream: Stream, size: int, path: str, what: str) -> bytes:
     return data
 
 
+def drain(stream: Stream) -> None:
+    """Read what is left and forget it."""
+    while stream.read(_CHUNK):
+        pass
+
+
 def compression(head: bytes) -> str | None:
     """The name of the format that these first bytes (9 at least, unless the file is shorter) belong to."""
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
@@ -191,11 +207,15 @@ class Inflated:
         if self._total > self._limit:
             raise KernelFileError(
                 self._path,
-                f"it unpacks to more than {self._limit >> 20} MiB",
+                f"it unpacks to more than {_amount(self._limit)}",
                 place=self._place,
-                hint="no kernel is that large: the file is damaged or made to fill your memory",
+                hint="the file is damaged, or made to fill your memory",
             )
         return piece
+
+
+def _amount(size: int) -> str:
+    return f"{size} bytes" if size % (1 << 20) else f"{size >> 20} MiB"
 
 
 def inflate(

@@ -13,7 +13,7 @@ from typing import Final
 
 from holdfast.errors import KernelFileError
 from holdfast.kernels.unpack.members import Counted, Member
-from holdfast.kernels.unpack.streams import Slice, Stream, read_exactly
+from holdfast.kernels.unpack.streams import Slice, Stream, drain, read_exactly
 
 __all__ = ["is_tar", "members"]
 
@@ -40,6 +40,7 @@ def members(stream: Stream, path: str, what: str) -> Iterator[Member]:
     while True:
         header = read_exactly(stream, _BLOCK, path, what)
         if header == _NUL_BLOCK:
+            drain(stream)  # checksums may follow, and a file that is cut off there is damaged, too
             return
         counted.one_more()
         where = f"{what}, offset {offset:#x}"
@@ -57,7 +58,9 @@ def members(stream: Stream, path: str, what: str) -> Iterator[Member]:
             continue
         if "size" in changes:
             if not changes["size"].isdecimal() or len(changes["size"]) > 20:
-                raise KernelFileError(path, "a pax header with a size that is no number", place=where)
+                raise KernelFileError(
+                    path, "a pax header with a size that is no number", place=where, hint=_HINT
+                )
             size = int(changes["size"])
         name = changes.get("path") or _name(header)
         # POSIX: links, devices and folders have no data, whatever their size says
