@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ from holdfast.kernels.sources.transfer import Fetcher, Progress
 
 __all__ = ["Archive", "download", "find", "folder"]
 
+_SUITE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_-]*")
 FILE_LIMIT: Final = 4 << 30  # bytes; Debian's largest kernel package has 0.17 GB, its debug symbols 1 GB
 _UNLISTED_LIMIT: Final = 1 << 30  # bytes, where no index says a size
 
@@ -48,6 +50,8 @@ class Archive:
         Each archive that may have it is asked in turn. Raises :exc:`MissingError` when apt names no archive
         of the distribution or none has the suite, else what the first one that has it raised.
         """
+        if not _SUITE.fullmatch(name):
+            raise MissingError(f"{name!r} is no name of a suite", hint="a name like trixie-backports")
         failures: list[ArchiveError] = []
         for entry in candidates(self.config, self.distribution, name):
             try:

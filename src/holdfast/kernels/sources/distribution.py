@@ -17,7 +17,11 @@ __all__ = ["DISTRIBUTIONS", "Distribution", "candidates", "machine", "named"]
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """``origins`` are what its Release files say, ``keyrings`` names of its keyring's file, best first."""
+    """``origins`` are what its Release files say, ``keyrings`` names of its keyring's file, best first.
+
+    ``suites`` only help to tell whom to ask: a suite that is missing there is found all the same where it is
+    this machine's own, is the one that was asked for, or the distribution's keyring is named beside it.
+    """
 
     name: str
     origins: frozenset[str]
@@ -27,6 +31,10 @@ class Distribution:
     suites: frozenset[str]
 
 
+_DEBIAN_SUITES: Final = frozenset(
+    ["stable", "oldstable", "oldoldstable", "testing", "unstable", "sid", "experimental"]
+    + ["bullseye", "bookworm", "trixie", "forky", "duke"]
+)
 DISTRIBUTIONS: Final[Mapping[str, Distribution]] = MappingProxyType(
     {
         one.name: one
@@ -37,9 +45,7 @@ DISTRIBUTIONS: Final[Mapping[str, Distribution]] = MappingProxyType(
                 ("debian-archive-keyring.gpg", "debian-archive-keyring.pgp"),
                 "debian-archive-keyring",
                 ("main",),
-                frozenset(
-                    {"stable", "oldstable", "oldoldstable", "testing", "unstable", "sid", "experimental"}
-                ),
+                _DEBIAN_SUITES,
             ),
             Distribution(
                 "ubuntu",
@@ -47,7 +53,7 @@ DISTRIBUTIONS: Final[Mapping[str, Distribution]] = MappingProxyType(
                 ("ubuntu-archive-keyring.gpg",),
                 "ubuntu-keyring",
                 ("main", "universe"),
-                frozenset({"devel"}),
+                frozenset(["devel", "focal", "jammy", "noble", "questing", "resolute"]),
             ),
         )
     }

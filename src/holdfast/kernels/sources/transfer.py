@@ -93,9 +93,9 @@ class Fetcher:
         size = limit if digest is None else digest.size
         if digest is not None and size > limit:
             raise UntrustedError(f"{target.name} has {size} bytes, more than the {limit} that are taken")
-        if digest is not None and matches(target, digest):
-            return target
         try:
+            if digest is not None and matches(target, digest):
+                return target
             with _locked(target) as part:
                 if digest is not None and matches(target, digest):
                     part.unlink()  # another process brought it while this one waited
@@ -171,6 +171,7 @@ class Fetcher:
         try:
             answer = self._opener(address).open(request, timeout=self._seconds)
         except urllib.error.HTTPError as error:
+            error.close()  # it holds the connection
             if error.code == 416 and headers:  # the part is longer than what the archive has now
                 with self._open(address, {}) as answer:
                     yield answer
