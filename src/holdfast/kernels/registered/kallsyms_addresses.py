@@ -37,9 +37,13 @@ def addresses(rodata: bytes, at: int, count: int) -> list[int] | None:
     relocated before it runs (arm64) the base can stand there as 0; then addresses count from its start.
     """
     for index in _indexes(rodata):
-        for place in islice(_tables(rodata, index, count), _PLACES):
-            found = _absolute(rodata, place, count) or _relative(rodata, place, at, count)
-            if found:
+        places = list(islice(_tables(rodata, index, count), _PLACES))
+        for place in places:
+            if found := _absolute(rodata, place, count):
+                return found
+        # Only the order of the symbols confirms this form, so it is the last to be tried.
+        for place in places[:2]:
+            if found := _relative(rodata, place, at, count):
                 return found
     return None
 
@@ -59,8 +63,7 @@ def _indexes(rodata: bytes) -> Iterator[int]:
 def _tables(rodata: bytes, index: int, count: int) -> Iterator[int]:
     """Where a table of addresses may begin."""
     yield index
-    if index % 8:
-        yield (index + 7) & -8
+    yield (index + 7) & -8
     number = struct.pack("<I", count)
     found = rodata.rfind(number, 0, index)
     while found >= 0:
@@ -89,6 +92,8 @@ def _relative(rodata: bytes, place: int, at: int, count: int) -> list[int] | Non
     if place < 0 or place + 4 * count > len(rodata):
         return None
     offsets = _words(rodata, place, count)
+    if len(set(offsets)) <= count // 4:
+        return None  # filler, which would come out in order
     found = [(here + offset) & _MASK for here, offset in _placed(at + place, offsets)]
     return found if _ascend(found) else None
 
@@ -106,4 +111,4 @@ def _words(rodata: bytes, place: int, count: int) -> array[int]:
 
 def _ascend(found: list[int]) -> bool:
     """Whether these are in order and more than a few."""
-    return found[0] < found[-1] and all(low <= high for low, high in pairwise(found))
+    return found[0] < found[-1] and found == sorted(found)

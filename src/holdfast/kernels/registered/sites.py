@@ -15,11 +15,11 @@ _OPCODES: Final = frozenset({0xE8, 0xE9})  # call, jmp
 
 
 def calls_of(space: Space, target: int) -> list[int]:
-    """Addresses of the instructions that call, or jump to, ``target`` by a distance of 32 bits.
+    """Addresses, ascending, of the instructions that call or jump to ``target`` by a distance of 32 bits.
 
     Bytes are compared, not instructions, so in 2**32 there may be one that is none.
     """
-    return [site for segment in space.segments if segment.code for site in _in_segment(segment, target)]
+    return sorted(site for segment in space.segments if segment.code for site in _in_segment(segment, target))
 
 
 def _in_segment(segment: Segment, target: int) -> Iterator[int]:

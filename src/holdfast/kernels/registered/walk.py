@@ -17,7 +17,7 @@ from holdfast.kernels.registered.space import Space
 
 __all__ = ["Reached", "Trail", "Walker", "function_at"]
 
-_STEPS: Final = 60_000  # instructions on all paths of one walk; the longest seen takes 3,000
+_STEPS: Final = 20_000  # instructions on all paths of one walk; the longest seen takes 313
 _DEEPEST: Final = 3  # functions that are gone into, one from the other
 _RETURNS: Final = frozenset({"ret", "retq", "iretq"})
 _THUNK: Final = "__x86_return_thunk"
