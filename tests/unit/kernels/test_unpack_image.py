@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,6 +174,11 @@ def test_a_bomb_is_stopped_at_the_limit(tmp_path: Path, monkeypatch: pytest.Monk
             assert "it unpacks to more than 1 MiB" in str(refused(write(tmp_path, data))), kind
 
 
+def test_a_file_of_any_size_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FILE", 100)
+    assert f"it has {len(KERNEL)} bytes, 0 MiB are the limit" in refused(write(tmp_path, KERNEL)).problem
+
+
 def test_a_kernel_of_kernels_is_not_followed_for_ever(tmp_path: Path) -> None:
     data = KERNEL
     for _ in range(6):
@@ -213,8 +219,6 @@ def test_parts_belong_to_packages(tmp_path: Path) -> None:
 def test_what_the_tools_of_the_kernel_build_write(
     tmp_path: Path, need_tool: Callable[[str], str], tool: str, arguments: str
 ) -> None:
-    import subprocess
-
     data = KERNEL + bytes(9 << 20) + os.urandom(1000)  # more than one block of lz4's legacy frame
     command = [need_tool(tool), *arguments.split()]
     packed = subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True).stdout

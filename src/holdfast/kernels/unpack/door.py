@@ -79,10 +79,10 @@ def _gather(
         return gathered, tarball.read(path, gathered)
     stream = FileStream(path)
     try:
-        if stream.size > limits.VMLINUX:
+        if stream.size > limits.FILE:
             raise KernelFileError(
                 str(path),
-                f"it has {stream.size} bytes, {limits.VMLINUX >> 20} MiB are the limit",
+                f"it has {stream.size} bytes, {limits.FILE >> 20} MiB are the limit",
                 hint="name a vmlinuz, or a vmlinux without debug information",
             )
         gathered.kernel = stream.read(stream.size)

@@ -13,6 +13,7 @@ from typing import Final
 __all__ = [
     "CONFIG",
     "CONTROL",
+    "FILE",
     "IMAGE",
     "KEPT",
     "LZMA_MEMORY",
@@ -25,7 +26,8 @@ __all__ = [
 
 MIB: Final = 1 << 20
 
-VMLINUX: Final = 1024 * MIB  # bytes of an uncompressed kernel
+VMLINUX: Final = 512 * MIB  # bytes of a kernel that was compressed
+FILE: Final = 2048 * MIB  # bytes of a file that is a kernel as it is, perhaps with debug information
 IMAGE: Final = 512 * MIB  # bytes of a kernel as a package has it, compressed or not
 MODULE: Final = 256 * MIB  # bytes of one module, decompressed
 CONFIG: Final = 4 * MIB  # bytes of a config or of a modules.builtin

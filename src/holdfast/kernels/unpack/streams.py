@@ -223,7 +223,10 @@ def inflate(
 ) -> bytes:
     """All of it in memory; at most ``limit`` bytes. Raises as :class:`Inflated` does."""
     stream = Inflated(io.BytesIO(data), kind, path, place=place, limit=limit, alone=alone)
-    return stream.read(limit + 1)
+    out = io.BytesIO()  # whose value is given away without a copy
+    while piece := stream.read(_PIECE):
+        out.write(piece)
+    return out.getvalue()
 
 
 class _Joined:

@@ -113,7 +113,7 @@ def _take(gathered: Gathered, name: str, file: Path) -> None:
     match part.kind:
         case "kernel":
             if gathered.kernel is None:
-                gathered.kernel = _bytes(file, limits.VMLINUX)
+                gathered.kernel = _bytes(file, limits.FILE)
                 gathered.kernel_place, gathered.kernel_origin = "", str(file)
         case "config":
             if gathered.config is None:
