@@ -16,6 +16,8 @@ from tests import bootkernels
 from tests.clang import compile_c
 
 from holdfast.errors import UsageError
+from holdfast.kernels.probe_plain import from_plain
+from holdfast.terms import MapType
 from holdfast.vm import BootKernel, Guest, GuestError, Job, carry_out
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -92,6 +94,13 @@ def test_programs_are_loaded_one_by_one(
     rows = [(row["object"], row["program"], row["loaded"]) for row in result.parts]
     assert rows == [(0, "fits", True), (1, "absent", False)]
     assert "bpf_no_such_kfunc" in " ".join(result.parts[1]["libbpf"])
+
+
+def test_the_survey_runs_there(guest: Guest) -> None:
+    (result,) = guest.run([Job("probe", f"{JOBS}:probe", {"only": ["map-types"]})])
+    assert result.ok, result.said
+    assert result.parts[-1]["part"] == "map-types"
+    assert from_plain(result.value).map_types[MapType.HASH] is True
 
 
 def test_a_job_that_fails_or_hangs_costs_no_guest(guest: Guest) -> None:
