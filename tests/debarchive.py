@@ -118,6 +118,7 @@ class Server:
         self.headers: dict[str, str] = {}
         self.twist: Callable[[str, str | None], bytes | None] = lambda _path, _range: None
         self.address = ""
+        self.keyring = ""  # for whoever signs it to say
 
     def asked(self, ending: str) -> list[tuple[str, str | None]]:
         return [one for one in self.requests if one[0].endswith(ending)]

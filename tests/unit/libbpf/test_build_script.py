@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/build-libbpf without a network: reading indices, refusing cleanly."""
+"""scripts/build-libbpf without a network: what is taken, refusing cleanly."""
 
 from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
-import lzma
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from holdfast.kernels import sources
+from holdfast.kernels.sources import RemoteFile, SourcePackage
+from holdfast.kernels.sources.deb822 import Digest
 
 SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "build-libbpf"
 
@@ -30,64 +34,79 @@ def script() -> ModuleType:
     return module
 
 
-SOURCES = """Package: libbpf-rs
-Version: 9.0
-
-Package: libbpf
-Version: 1.5.0-3
-Directory: pool/old
-
-Package: libbpf
-Version: 1.10.0-1
-Checksums-Sha256:
- aa 10 libbpf_1.10.0.orig.tar.gz
- bb 20 libbpf_1.10.0-1.dsc
-Directory: pool/new
-
-Package: zlib
-Version: 1.3
-"""
+DIGEST = Digest(3, "a" * 64)
 
 
-def test_the_newest_of_several_versions_is_taken(script: ModuleType, tmp_path: Path) -> None:
-    packed = tmp_path / "Sources.xz"
-    packed.write_bytes(lzma.compress(SOURCES.encode()))
-    stanza = script.find_stanza(packed)
-    assert "pool/new" in stanza
-    assert script.section_of(stanza, "Checksums-Sha256")["libbpf_1.10.0.orig.tar.gz"] == "aa"
+class Served:
+    """Stands for an archive: what a suite has of libbpf, and what was taken of it."""
+
+    def __init__(self, version: str) -> None:
+        self.found = SourcePackage(
+            "libbpf",
+            version,
+            tuple(
+                RemoteFile(name, f"http://m.invalid/{name}", DIGEST)
+                for name in ("l.dsc", "l.orig.tar.gz", "l.orig.tar.gz.asc", "l.debian.tar.xz")
+            ),
+            "debian",
+            "sid",
+        )
+        self.taken: list[str] = []
+
+    def suite(self, name: str) -> str:
+        return name
+
+    def download(self, file: RemoteFile, _folder: Path) -> None:
+        self.taken.append(file.name)
 
 
-def test_an_index_without_libbpf_is_said(script: ModuleType, tmp_path: Path) -> None:
-    packed = tmp_path / "Sources.xz"
-    packed.write_bytes(lzma.compress(b"Package: zlib\nVersion: 1\n"))
-    with pytest.raises(script.CannotBuild, match="no source package"):
-        script.find_stanza(packed)
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Served]:
+    def make(version: str) -> Served:
+        archive = Served(version)
+        monkeypatch.setattr(sources, "source_package", lambda _suite, _name: archive.found)
+        return archive
+
+    return make
 
 
-def test_a_wrong_checksum_is_refused(
+def test_the_sources_and_their_patches_are_taken(script: ModuleType, served: Callable[[str], Served]) -> None:
+    archive = served("1:1.10.0+ds-2")
+    package = script.look_in(archive, "sid")
+    assert archive.taken == ["l.orig.tar.gz", "l.debian.tar.xz"]
+    assert package == {
+        "version": "1.10.0",
+        "package": "1:1.10.0+ds-2",
+        "suite": "sid",
+        "sha256 l.orig.tar.gz": DIGEST.sha256,
+        "sha256 l.debian.tar.xz": DIGEST.sha256,
+    }
+
+
+def test_a_libbpf_that_is_too_old_is_refused(script: ModuleType, served: Callable[[str], Served]) -> None:
+    archive = served("0.8.1-1")
+    with pytest.raises(script.CannotBuild, match=r"only libbpf 0\.8\.1"):
+        script.look_in(archive, "bookworm")
+    assert archive.taken == []
+
+
+def test_suites_are_tried_until_the_mirror_is_gone(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fake(command: list[str], cwd: Path | None = None) -> str:
-        Path(command[-1]).write_bytes(b"tampered")
-        return ""
+    asked: list[str] = []
 
-    monkeypatch.setattr(script, "run", fake)
-    monkeypatch.setattr(Path, "exists", lambda self: True)
-    with pytest.raises(script.CannotBuild, match="SHA256"):
-        script.download("x", tmp_path / "file", "00" * 32)
+    def look_in(_archive: sources.Archive, suite: str) -> dict[str, str]:
+        asked.append(suite)
+        if len(asked) < 3:
+            raise sources.MissingError("no such suite")
+        raise sources.OfflineError("it does not answer")
 
-
-def test_a_signature_of_nobody_is_refused(
-    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(command: list[str], cwd: Path | None = None) -> str:
-        raise script.CannotBuild("bad")
-
-    monkeypatch.setattr(script, "run", fail)
-    monkeypatch.setattr(Path, "exists", lambda self: True)
-    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    with pytest.raises(script.CannotBuild, match="not signed"):
-        script.check_signature(tmp_path / "Release", tmp_path / "Release.gpg", "Debian", True)
+    monkeypatch.setattr(script, "look_in", look_in)
+    monkeypatch.setattr(script, "CACHE", tmp_path)
+    with pytest.raises(script.CannotBuild, match=r"it does not answer.*HOLDFAST_LIBBPF"):
+        script.find_package(True)
+    assert len(asked) == 3
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_compiler_one_line_and_nothing_left(

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Carving BPF objects out of files, and reading a distribution's indexes."""
+"""Carving BPF objects out of files."""
 
 from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
-import lzma
-import shutil
+import os
 import struct
 import subprocess
 import sys
@@ -29,7 +28,6 @@ def load_script(name: str) -> ModuleType:
     return module
 
 
-apt_archive = load_script("apt_archive.py")
 fetch_corpus = load_script("fetch-corpus")
 
 
@@ -85,38 +83,20 @@ def test_complete_means_every_listed_object_is_there(tmp_path: Path) -> None:
     assert fetch_corpus.is_complete(tmp_path, listed)
 
 
-def test_stanzas_and_sections(tmp_path: Path) -> None:
-    path = tmp_path / "Packages.xz"
-    text = "Package: a\nVersion: 1\n\nPackage: b\nDescription: x\n more: y\nSHA256: d\n\n"
-    text += "Package: c\nVersion: 3\n"
-    path.write_bytes(lzma.compress(text.encode()))
-    assert list(apt_archive.stanzas(path, {"b", "c"})) == [
-        {"Package": "b", "Description": "x", "SHA256": "d"},
-        {"Package": "c", "Version": "3"},
-    ]
-    release = "MD5Sum:\n 11 5 x\nSHA256:\n aa 5 main/x\n bb 6 main/y\nSHA512:\n cc 5 main/x\n"
-    assert apt_archive.section(release, "SHA256") == {"main/x": "aa", "main/y": "bb"}
-
-
-def test_a_file_with_another_digest_is_refused_and_not_kept(tmp_path: Path) -> None:
-    source, target = tmp_path / "source", tmp_path / "target"
-    source.write_bytes(b"data")
-    with pytest.raises(apt_archive.ArchiveError, match="does not match the checksum"):
-        apt_archive.download(source.as_uri(), target, "0" * 64)
-    assert [path.name for path in tmp_path.iterdir()] == ["source"]
-    assert apt_archive.download(source.as_uri(), target, apt_archive.sha256(source)).read_bytes() == b"data"
-
-
-@pytest.mark.skipif(
-    not (shutil.which("gpgv") or shutil.which("sqv")), reason="apt here brought neither gpgv nor sqv"
-)
-def test_a_release_that_nobody_signed_is_refused(tmp_path: Path) -> None:
-    if not any((f / n).exists() for f in apt_archive.KEYRING_FOLDERS for n in apt_archive.KEYRINGS["debian"]):
-        pytest.skip("Debian's keyring is not installed")
-    (tmp_path / "Release").write_text("SHA256:\n")
-    (tmp_path / "Release.gpg").write_text("no signature\n")
-    with pytest.raises(apt_archive.ArchiveError, match="signed"):
-        apt_archive.check_signature(tmp_path / "Release", tmp_path / "Release.gpg", "debian")
+def test_what_apt_has_no_archive_for_is_one_line_and_the_objects_stay(tmp_path: Path) -> None:
+    (tmp_path / "a.o").touch()
+    (tmp_path / "apt.conf").write_text(f'Dir::Etc "{tmp_path}/none";\n')
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "fetch-corpus"), "--into", str(tmp_path), "sid:bpftool"],
+        env={**os.environ, "APT_CONFIG": str(tmp_path / "apt.conf")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("fetch-corpus: ")
+    assert done.stderr.count("\n") == 1
+    assert (tmp_path / "a.o").exists()
 
 
 def test_a_wrong_word_is_a_usage_error() -> None:

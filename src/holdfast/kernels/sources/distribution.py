@@ -32,8 +32,10 @@ class Distribution:
 
 
 _DEBIAN_SUITES: Final = frozenset(
-    ["stable", "oldstable", "oldoldstable", "testing", "unstable", "sid", "experimental"]
-    + ["bullseye", "bookworm", "trixie", "forky", "duke"]
+    {
+        *("stable", "oldstable", "oldoldstable", "testing", "unstable", "sid", "experimental"),
+        *("bullseye", "bookworm", "trixie", "forky", "duke"),
+    }
 )
 DISTRIBUTIONS: Final[Mapping[str, Distribution]] = MappingProxyType(
     {
