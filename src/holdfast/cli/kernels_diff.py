@@ -208,11 +208,18 @@ def _text(
         yield ""
         yield title
         section = ""
+        alike: dict[tuple[str, str], list[str]] = {}
+        for one in group:
+            alike.setdefault((one.section, one.what), []).append(one.name)
         for one in group:
             if one.section != section:
                 section = one.section
                 yield f"  {section}"
-            yield from _wrap(f"    {_sign(one)} {one.name}{_said(one)}", 8)
+            names = alike.get((one.section, one.what), [one.name]) if one.what else [one.name]
+            if len(names) < 3:
+                yield from _wrap(f"    {_sign(one)} {one.name}{_said(one)}", 8)
+            elif names[0] == one.name:
+                yield from _wrap(f"    {_sign(one)} {len(names)} times: {one.what}: {', '.join(names)}", 8)
     if not verbose and any(one.how.value == "added" for one in found.differences):
         yield ""
         yield from _wrap(f"added: {_added(found)} (--verbose lists them)", 2)

@@ -32,7 +32,8 @@ class State:
     ``note`` says why it is not known whether it is there. ``flags`` are without ``KF_``; they,
     ``program_types`` and ``function`` are None where unknown. ``module`` is None for vmlinux.
     ``exposed``: BTF shows parameters that the verifier fills in although the kfunc has KF_IMPLICIT_ARGS,
-    so that libbpf refuses the right prototype: a pahole older than 1.26 made it.
+    so that libbpf refuses the right prototype. It is so where pahole left out the tag ``bpf_kfunc``, which
+    resolve_btfids goes by: 22 of 64 such kfuncs in Debian's 7.2.12 for trixie, none in its 7.2.13 for sid.
     """
 
     presence: Presence

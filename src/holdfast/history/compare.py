@@ -23,7 +23,9 @@ def compare_states(old: Build, before: State, new: Build, after: State) -> list[
     if before.presence is after.presence is Presence.PRESENT and before.module != after.module:
         found.append(_module(before.module, after.module))
     if before.exposed != after.exposed:
-        what = "its BTF shows the implicit parameters, so libbpf refuses the right prototype (an old pahole)"
+        what = (
+            "its BTF shows implicit parameters (pahole left out its tag): libbpf refuses the right prototype"
+        )
         if after.exposed:
             found.append(Change(Aspect.PROTOTYPE, Effect.BREAKS, what))
         else:

@@ -196,7 +196,8 @@ def _check(table: LinedTable, promise: Promise) -> None:
     if is_map and not (promise.value and promise.size is not None and promise.layout):
         raise table.fail("a map needs value, size and layout", hint='value = "struct x", size in bytes')
     if not is_map and (promise.value or promise.size is not None or promise.layout):
-        raise table.fail("value, size and layout are for maps", key="value" if promise.value else "layout")
+        key = "value" if promise.value else "layout" if promise.layout else "size"
+        raise table.fail("value, size and layout are for maps", key=key)
     for row in promise.layout:
         if not _LAYOUT.fullmatch(row):
             raise table.fail(f"{row!r} is no member", key="layout", hint="offset and size in bytes, name")

@@ -102,7 +102,7 @@ class Hazards:
                 f"the BTF of {build.id} shows parameters that the verifier fills in: libbpf refuses the"
                 " prototype that the kernel means",
                 Evidence.BTF,
-                "the kernel was built with a pahole older than 1.26: ask its distributor for another build",
+                "its pahole left out the tag bpf_kfunc: ask the distributor to build with a newer one",
             )
         carried = yield from self._contracts(life, build.series)
         if not carried:

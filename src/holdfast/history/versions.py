@@ -71,10 +71,8 @@ def flavour(facts: KernelFacts) -> str:
     configuration, not the passing of time.
     """
     found = _FLAVOUR.search(facts.release)
-    name = found[1] if found else ""
-    if not name or name.startswith("rc"):
-        return facts.arch or "unknown"
-    return name
+    name = re.sub(r"^rc\d+-?", "", found[1]) if found else ""
+    return name or facts.arch or "unknown"
 
 
 def by_version(kernels: Iterable[KernelFacts]) -> list[KernelFacts]:
