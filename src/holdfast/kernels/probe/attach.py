@@ -149,7 +149,10 @@ class Attacher:
             expected = 0 if wanted is _A.PERF_EVENT else wanted
             return self._with(Context(kind, expected), lambda fd, number: _link(fd, number, detail), wanted)
         if wanted in _LOADED:
-            return any_answer(self._prober.loads(one) for one in contexts(_LOADED[wanted], wanted))
+            kind = _LOADED[wanted]
+            if kind is _P.SK_REUSEPORT and self._prober.loads(Context(kind, _NO_SUCH_TYPE)):
+                return None  # before 5.14 nobody looks at the number
+            return any_answer(self._prober.loads(one) for one in contexts(kind, wanted))
         return self._struct_ops_link() if wanted is _A.STRUCT_OPS else None
 
     def link_type(self, name: str) -> bool | None:
