@@ -43,7 +43,7 @@ _CHUNK = 1 << 18  # bytes
 _TOLD = 60  # lines of a console that an error carries: a panic with its trace
 _MOST = 512 << 20  # bytes that one job may send
 # the line of a console that says what went wrong, rather than the last of a trace
-_TELLING = re.compile(r"Kernel panic|Oops|BUG: |Error: |qemu-system")
+_TELLING = re.compile(r"Kernel panic(?!.*Attempted to kill init)|Oops|BUG: |Error: |qemu-system")
 
 
 class Guest:

@@ -86,12 +86,22 @@ def _archive(source: Source) -> bytes | memoryview:
     name = digest("archive 1", source.key) + ".cpio"
     found = cache.get(name)
     if found is not None:
+        _touch(cache.path, name)
         return found
     content = source.build()
     cache.put(name, content)
     if cache.path is not None:
         _prune(cache.path)
     return content
+
+
+def _touch(home: Path | None, name: str) -> None:
+    """What is used is not what goes first."""
+    try:
+        if home is not None:
+            os.utime(home / name)
+    except OSError:
+        pass  # another process has dropped it
 
 
 def _prune(home: Path) -> None:

@@ -71,7 +71,7 @@ def _find_port() -> str:
             if entry.read_text().strip() == "holdfast":
                 return f"/dev/{entry.parent.name}"
         time.sleep(0.005)
-    raise RuntimeError("the virtio port did not show up")
+    raise RuntimeError("there is no virtio port: this kernel needs its modules virtio_pci and virtio_console")
 
 
 def _send(port: int, data: bytes) -> None:
