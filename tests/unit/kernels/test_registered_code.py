@@ -173,3 +173,23 @@ def test_every_call_is_found_wherever_it_stands() -> None:
 def test_conditional_tail_calls_are_found() -> None:
     code = Code(TEXT).call(OTHER).test("eax").address("esi", A).mov("edi", 6).je(REGISTER).ret()
     assert pairs(found(code)) == {(A, 6)}
+
+
+def test_what_hangs_on_one_condition_stays_together() -> None:
+    code = Code(TEXT).call(OTHER).test("eax").address("esi", A).address("ecx", B).raw("480f45f1")  # cmovne
+    code.mov("edi", 3).mov("edx", 6).raw("0f45fa").call(REGISTER).ret()  # cmovne %edx,%edi
+    result = found(code)
+    assert pairs(result) == {(A, 3), (B, 6)}
+    assert result.gaps == ()
+
+
+def test_a_condition_as_a_number() -> None:
+    code = Code(TEXT).call(OTHER).test("eax").raw("0f95c0").raw("0fb6f8")  # setne %al; movzbl %al,%edi
+    code.address("esi", A).raw("83c706").call(REGISTER).ret()  # add $6,%edi
+    assert pairs(found(code)) == {(A, 6), (A, 7)}
+
+
+def test_sets_and_types_that_hang_on_two_conditions_are_not_matched() -> None:
+    code = Code(TEXT).call(OTHER).test("eax").address("esi", A).address("ecx", B).raw("480f45f1")
+    code.test("ebx").mov("edi", 3).mov("edx", 6).raw("0f45fa").call(REGISTER).ret()
+    assert pairs(found(code)) == {(A, None), (B, None)}

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -63,19 +63,39 @@ def find(space: Space, reader: X86Reader, doors: Mapping[Door, int]) -> Found:
         if not complete:
             gaps.append(f"not all of {_name(space, start)} could be followed")
     calls = []
+    mixed = _mixed(reached)
     for one in sorted(reached, key=lambda one: (one.site, one.rsi or 0, one.rdi or 0)):
         open_sites.discard(one.site)
         door = by_address[one.target]
+        if (one.site, one.callers) in mixed:
+            one = replace(one, rdi=None)
         kset = one.rdi if door is Door.FMOD_RET else one.rsi
         if kset is None:
             gaps.append(f"{_name(space, one.site)} registers a set that its code does not name")
             continue
         number = None if door is Door.FMOD_RET or one.rdi is None else one.rdi & 0xFFFFFFFF
         calls.append(Registered(door, kset, number, one.site, _name(space, one.site)))
+    calls = list(dict.fromkeys(calls))
     gaps += [
         f"no way was found to the call at {site:#x} in {_name(space, site)}" for site in sorted(open_sites)
     ]
     return Found(tuple(calls), tuple(dict.fromkeys(gaps)))
+
+
+def _mixed(reached: Collection[Reached]) -> set[tuple[int, tuple[int, ...]]]:
+    """Calls that are reached with several sets and several types in more than one way each.
+
+    Code that asks one question twice, each time in a way of its own, seems to let a set meet a type that it
+    never meets; nothing tells this from code that wants all pairs.
+    """
+    arguments: dict[tuple[int, tuple[int, ...]], set[tuple[int | None, int | None]]] = {}
+    for one in reached:
+        arguments.setdefault((one.site, one.callers), set()).add((one.rdi, one.rsi))
+    return {
+        place
+        for place, pairs in arguments.items()
+        if len(pairs) > max(len({rdi for rdi, _ in pairs}), len({rsi for _, rsi in pairs}))
+    }
 
 
 def _name(space: Space, address: int) -> str:

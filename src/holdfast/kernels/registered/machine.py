@@ -19,16 +19,20 @@ _MASK: Final = (1 << 64) - 1
 # arch/x86: what a call may change
 _SCRATCH: Final = ("rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")
 _ARGUMENTS: Final = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
+_RSP, _RBP = Reg("rsp", 8), Reg("rbp", 8)
+_OPPOSITES: Final = (("e", "ne"), ("b", "ae"), ("be", "a"), ("s", "ns"), ("l", "ge"), ("le", "g"))
+_NEGATED: Final = {a: b for pair in _OPPOSITES for a, b in (pair, pair[::-1])}
 _NOTHING: Final = frozenset({"nop", "endbr64", "int3", "pause", "lfence", "cld", "cli", "sti"})
 
 
 class Machine:
     """One state. ``flags`` are the two numbers that were compared last, and their size in bytes; the second
     is None where only the result, the first, counts. ``tested`` is the register that decides about them
-    while it is unknown, with its size and what it is compared with.
+    while it is unknown, with its size and what it is compared with; ``supposed`` are the conditions of which
+    one outcome was chosen for this path.
     """
 
-    __slots__ = ("escaped", "flags", "loads", "registers", "slots", "space", "tested")
+    __slots__ = ("escaped", "flags", "loads", "registers", "slots", "space", "supposed", "tested")
 
     def __init__(self, space: Space, registers: dict[str, int] | None = None) -> None:
         self.space = space
@@ -36,19 +40,15 @@ class Machine:
         self.slots: dict[int, tuple[int, int]] = {}
         self.flags: tuple[int, int | None, int] | None = None
         self.tested: tuple[str, int, int] | None = None
+        self.supposed: frozenset[str] = frozenset()
         self.escaped = False
         self.loads: set[tuple[int, int]] = set()
 
     def copy(self) -> Machine:
         """Another one that goes on from here; ``loads`` is shared."""
         other = Machine.__new__(Machine)
-        other.space, other.flags, other.tested, other.escaped, other.loads = (
-            self.space,
-            self.flags,
-            self.tested,
-            self.escaped,
-            self.loads,
-        )
+        other.space, other.loads, other.escaped = self.space, self.loads, self.escaped
+        other.flags, other.tested, other.supposed = self.flags, self.tested, self.supposed
         other.registers = dict(self.registers)
         other.slots = dict(self.slots)
         return other
@@ -60,6 +60,7 @@ class Machine:
             frozenset(self.slots.items()),
             self.flags,
             self.tested,
+            self.supposed,
             self.escaped,
         )
 
@@ -73,7 +74,7 @@ class Machine:
             case Reg(name, size, high):
                 whole = self.registers.get(name)
                 if whole is None:
-                    return None
+                    return self.registers.get(_part(name, size)) if not high else None
                 return (whole >> 8 if high else whole) & ((1 << 8 * size) - 1)
             case Mem():
                 at = self.address(operand)
@@ -107,16 +108,18 @@ class Machine:
         """Put a value, or an unknown one, into a register or memory."""
         match operand:
             case Reg(name, size, high):
+                whole = self.registers.get(name)
                 self._forget(name)
-                if size < 4:
-                    whole = self.registers.get(name)
+                if size >= 4:
+                    if value is not None:
+                        self.registers[name] = value & (0xFFFF_FFFF if size == 4 else _MASK)
+                elif value is not None:
                     shift = 8 if high else 0
                     mask = ((1 << 8 * size) - 1) << shift
-                    value = None if whole is None or value is None else whole & ~mask | value << shift & mask
-                if value is None:
-                    self.registers.pop(name, None)
-                else:
-                    self.registers[name] = value & (0xFFFF_FFFF if size == 4 else _MASK)
+                    if whole is not None:
+                        self.registers[name] = whole & ~mask | value << shift & mask
+                    elif not high:
+                        self.registers[_part(name, size)] = value & mask
             case Mem():
                 at = self.address(operand)
                 if at is None:
@@ -127,7 +130,12 @@ class Machine:
                     if value is not None:
                         self.slots[at] = (operand.size, value & ((1 << 8 * operand.size) - 1))
 
+    def _set_flags(self, flags: tuple[int, int | None, int] | None) -> None:
+        self.flags, self.tested, self.supposed = flags, None, frozenset()
+
     def _forget(self, name: str) -> None:
+        for part in (name, _part(name, 1), _part(name, 2)):
+            self.registers.pop(part, None)
         if self.tested and self.tested[0] == name:
             self.tested = None
 
@@ -142,8 +150,8 @@ class Machine:
         if any(_on_stack(self.registers.get(name, 0)) for name in _ARGUMENTS):
             self.escaped = True
         for name in _SCRATCH:
-            self.registers.pop(name, None)
-        self.flags = self.tested = None
+            self._forget(name)
+        self._set_flags(None)
         if self.escaped:
             self.slots.clear()
 
@@ -190,6 +198,13 @@ class Machine:
                 self._result(operands[0], 0, name, 0, 0)
             case "add" | "sub" | "and" | "or" | "xor" | "shl" | "shr" | "inc" | "dec", 1 | 2:
                 self._arithmetic(name, operands)
+            case "sbb", 2 if isinstance(operands[0], Reg) and operands[0] == operands[1]:
+                borrow = self.condition("b")
+                self.store(operands[0], None if borrow is None else -int(borrow))
+                self._set_flags(None)
+            case "leave", 0:
+                self.store(_RSP, self.value(_RBP))
+                self.store(_RBP, self.pop())
             case "xchg", 2:
                 first, second = self.value(operands[0]), self.value(operands[1])
                 self.store(operands[0], second)
@@ -205,9 +220,8 @@ class Machine:
     def _unknown(self, instruction: Instruction) -> None:
         for name in instruction.writes:
             self._forget(name)
-            self.registers.pop(name, None)
         if instruction.changes_flags:
-            self.flags = self.tested = None
+            self._set_flags(None)
         for operand in instruction.operands:
             if isinstance(operand, Mem):
                 at = self.address(operand)
@@ -218,7 +232,7 @@ class Machine:
                     self._wipe(at, 64)  # the widest register
 
     def _compare(self, name: str, operands: tuple[Operand, ...]) -> None:
-        self.flags = self.tested = None
+        self._set_flags(None)
         first, second = self.value(operands[0]), self.value(operands[1])
         size = _size(operands[0])
         mask = (1 << 8 * size) - 1
@@ -240,7 +254,7 @@ class Machine:
             known = None
             if name == "and" and 0 in (first, second):
                 known = 0
-            self.flags = self.tested = None
+            self._set_flags(None)
             self.store(operands[0], known)
             return
         match name:
@@ -264,13 +278,12 @@ class Machine:
         size = _size(target)
         mask = (1 << 8 * size) - 1
         total &= mask
-        self.tested = None
         if name == "sub":
-            self.flags = first & mask, second & mask, size
+            self._set_flags((first & mask, second & mask, size))
         elif name in ("and", "or", "xor"):
-            self.flags = total, 0, size
+            self._set_flags((total, 0, size))
         else:
-            self.flags = total, None, size
+            self._set_flags((total, None, size))
         self.store(target, total)
 
     def _choose(self, outcome: bool | None, operands: tuple[Operand, ...]) -> None:
@@ -286,6 +299,10 @@ class Machine:
 
     def condition(self, code: str) -> bool | None:
         """Whether a condition (``e``, ``ae`` ...) holds, None where that is not known."""
+        if code in self.supposed:
+            return True
+        if _NEGATED.get(code) in self.supposed:
+            return False
         if self.flags is None:
             return None
         first, second, size = self.flags
@@ -316,12 +333,29 @@ class Machine:
         }.get(code)
 
     def suppose(self, code: str, holds: bool) -> None:
-        """Go on where an unknown condition came out like that: an equality tells what a register holds."""
+        """Go on where an unknown condition came out like that: whoever looks at the same flags again sees the
+        same, and an equality tells what a register holds."""
+        if code in _NEGATED:
+            self.supposed |= {code if holds else _NEGATED[code]}
         if self.tested and code == ("e" if holds else "ne"):
             name, _, number = self.tested
             self.registers[name] = number
-        # Having gone one way at a condition, a second look at the same flags must go the same way; that they
-        # are not kept can only add paths.
+
+    @staticmethod
+    def asks(instruction: Instruction) -> str:
+        """The condition that an instruction which does not jump makes its result depend on; "" for none."""
+        name = instruction.name
+        if name.startswith("set"):
+            return name[3:]
+        if name.startswith("cmov"):
+            return name[4:]
+        same = len(instruction.operands) == 2 and instruction.operands[0] == instruction.operands[1]
+        return "b" if name == "sbb" and same else ""
+
+
+def _part(name: str, size: int) -> str:
+    """Where the low bytes of a register are kept while the whole is unknown."""
+    return f"{name}:{size}"
 
 
 def _size(operand: Operand) -> int:

@@ -26,12 +26,16 @@ _ENDBR64: Final = 4  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A call or tail jump: from where, to where, and its first two arguments (None: unknown)."""
+    """A call or tail jump: from where, to where, and its first two arguments (None: unknown).
+
+    ``callers`` are the places, from the outermost on, where functions that were entered on the way go on.
+    """
 
     site: int
     target: int
     rdi: int | None
     rsi: int | None
+    callers: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -110,6 +114,16 @@ class Walker:
                     todo += self._branch(path, instruction, trail, enter)
                     break
                 else:
+                    code = path.machine.asks(instruction)
+                    if code and path.machine.condition(code) is None:
+                        # One path for each outcome, so that what depends on it stays together.
+                        other = _Path(path.at, path.machine.copy(), path.frames, path.function)
+                        other.machine.suppose(code, False)
+                        path.machine.suppose(code, True)
+                        if other.machine.condition(code) is not None:
+                            other.machine.step(instruction)
+                            other.at += instruction.size
+                            todo.append(other)
                     path.machine.step(instruction)
                     path.at += instruction.size
         return trail
@@ -163,7 +177,9 @@ class Walker:
             return True
         registers = path.machine.registers
         if self._targets is None or target in self._targets:
-            trail.calls.add(Reached(instruction.address, target, registers.get("rdi"), registers.get("rsi")))
+            callers = tuple(after for after, _ in path.frames)
+            arguments = registers.get("rdi"), registers.get("rsi")
+            trail.calls.add(Reached(instruction.address, target, *arguments, callers))
         if target in enter and len(path.frames) < _DEEPEST:
             if name == "call":
                 path.machine.push(None)
