@@ -17,7 +17,7 @@ from holdfast.kernels.probe.calls import Prober
 from holdfast.kernels.probe.contexts import Context
 from holdfast.terms import AttachType, ProgramType
 
-__all__ = ["candidates", "is_kfunc"]
+__all__ = ["candidates", "is_kfunc", "may_be"]
 
 # All kfuncs of 5.13 to 7.2 have bpf in their names, except those of congestion control and of the cgroups'
 # statistics, crash_kexec and two of 7.x's allocator.
@@ -57,6 +57,11 @@ _HOOKS: Final[tuple[tuple[ProgramType, AttachType | None], ...]] = (
 )
 
 
+def may_be(name: str) -> bool:
+    """Whether a function of that name is worth trying."""
+    return _NAME.search(name) is not None and _NOT.search(name) is None
+
+
 def candidates(prober: Prober) -> list[str]:
     """Names of functions in BTF that might be kfuncs, sorted; none for a kernel that cannot call any."""
     if prober.calls_kfuncs() is False:
@@ -66,7 +71,7 @@ def candidates(prober: Prober) -> list[str]:
     for btf in [*([vmlinux] if vmlinux else []), *prober.loader.modules.values()]:
         for type_id in btf.own_of_kind(Kind.FUNC):
             name = btf.name(type_id)
-            if _NAME.search(name) and not _NOT.search(name):
+            if may_be(name):
                 found.add(name)
     return sorted(found)
 
