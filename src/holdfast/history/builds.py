@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from holdfast.btf.types import Kind
 from holdfast.history.flags import FlagEra
 from holdfast.history.prototypes import Function, Prototypes, is_implicit
 from holdfast.history.versions import Series, flavour, series_name, series_of, version_of
@@ -114,42 +115,59 @@ class Build:
                 return State(Presence.UNKNOWN, answer.note)
             if answer.value is False:
                 return _ABSENT
+        if row is not None and row.flags is not None and row.program_types is not None:
+            return self._of_registration(name, row)
         found = facts.kfunc(name)
         if found is None:
-            return _registered(row)
+            return _registered(row, None)
         function = self._prototypes.read(name, found.btf, found.type_id)
-        module = found.module if row is None else row.module
-        # only a registration, or a probe of all types, tells which types may not call it
-        types = found.program_types if row is not None or not found.undecided else None
+        if row is not None:
+            return replace(
+                _registered(row, function), program_types=found.program_types, evidence=found.evidence
+            )
+        # only a probe that decided all types tells which may not call it
+        types = None if found.undecided else found.program_types
         return State(
             Presence.PRESENT,
             function=function,
-            flags=found.flags,
-            by_type=row.by_type if row else None,
             program_types=types,
             narrowed=found.narrowed,
-            module=module,
+            module=found.module,
             evidence=found.evidence,
-            exposed=_exposed(name, function, found.flags),
         )
 
+    def _of_registration(self, name: str, row: Registration) -> State:
+        """The state of a kfunc whose registration says it all: one look into the BTF that has it."""
+        btf = self.facts.vmlinux if row.module is None else self.facts.modules.get(row.module)
+        ids = btf.find_all(name, Kind.FUNC) if btf is not None else ()
+        if btf is None or not ids:
+            return _registered(row, None)
+        function = self._prototypes.read(name, btf, ids[0])
+        return _registered(row, function, (Evidence.BTF, *row.evidence))
 
-def _registered(row: Registration | None) -> State:
-    """A kfunc whose function is in no BTF at hand, that of its module left out for example."""
+
+def _registered(
+    row: Registration | None, function: Function | None, evidence: tuple[Evidence, ...] | None = None
+) -> State:
+    """What a registration tells; ``function`` None where it is in no BTF at hand, that of its module left out
+    for example.
+    """
     if row is None:
-        return State(Presence.PRESENT)
+        return State(Presence.PRESENT, function=function)
     return State(
         Presence.PRESENT,
+        function=function,
         flags=row.flags,
         by_type=row.by_type,
         program_types=row.program_types,
         narrowed=row.narrowed,
         module=row.module,
-        evidence=row.evidence,
+        evidence=row.evidence if evidence is None else evidence,
+        exposed=function is not None and _exposed(function, row.flags),
     )
 
 
-def _exposed(name: str, function: Function, flags: frozenset[str] | None) -> bool:
-    if not flags or "IMPLICIT_ARGS" not in flags or name.endswith("_impl"):
+def _exposed(function: Function, flags: frozenset[str] | None) -> bool:
+    if not flags or "IMPLICIT_ARGS" not in flags or function.name.endswith("_impl"):
         return False
     return any(is_implicit(*param) for param in function.params)

@@ -10,7 +10,14 @@ from holdfast.history.builds import Build, Presence, State
 from holdfast.history.change import Aspect, Change, Effect
 from holdfast.terms import ProgramType
 
-__all__ = ["compare_flags", "compare_prototypes", "compare_states", "compare_types", "types_text"]
+__all__ = [
+    "compare_flags",
+    "compare_modules",
+    "compare_prototypes",
+    "compare_states",
+    "compare_types",
+    "types_text",
+]
 
 
 def compare_states(old: Build, before: State, new: Build, after: State) -> list[Change]:
@@ -20,8 +27,7 @@ def compare_states(old: Build, before: State, new: Build, after: State) -> list[
         *compare_flags(old, before, new, after),
         *compare_types(before, after),
     ]
-    if before.presence is after.presence is Presence.PRESENT and before.module != after.module:
-        found.append(_module(before.module, after.module))
+    found += compare_modules(before, after)
     if before.exposed != after.exposed:
         what = (
             "its BTF shows implicit parameters (pahole left out its tag): libbpf refuses the right prototype"
@@ -44,6 +50,9 @@ def compare_prototypes(before: State, after: State) -> tuple[Change, ...]:
 
 def compare_flags(old: Build, before: State, new: Build, after: State) -> Iterator[Change]:
     """Changes of the flags; per program type where sets that differ register it."""
+    same_era = old.era.trusted_by_default == new.era.trusted_by_default
+    if before.flags == after.flags and same_era and before.by_type == after.by_type:
+        return
     objects = after.function is None or prototypes.takes_objects(after.function)
     if not before.by_type and not after.by_type:
         if before.flags is not None and after.flags is not None:
@@ -63,7 +72,7 @@ def compare_flags(old: Build, before: State, new: Build, after: State) -> Iterat
 def compare_types(before: State, after: State) -> Iterator[Change]:
     """Program types that were gained or lost, and filters that came or went."""
     had, has = before.program_types, after.program_types
-    if had is None or has is None:
+    if had is None or has is None or (had == has and before.narrowed == after.narrowed):
         return
     old, new = types_text(had), types_text(has)
     more, less = has - had, had - has
@@ -95,8 +104,13 @@ def _flags_for(state: State, kind: ProgramType) -> frozenset[str] | None:
     return state.flags
 
 
-def _module(before: str | None, after: str | None) -> Change:
-    old, new = before or "vmlinux", after or "vmlinux"
-    if after is None:
-        return Change(Aspect.MODULE, Effect.WIDENS, f"in vmlinux now, module {old} before", old, new)
-    return Change(Aspect.MODULE, Effect.TIGHTENS, f"module {new} must be loaded; it was in {old}", old, new)
+def compare_modules(before: State, after: State) -> Iterator[Change]:
+    """A move from one module to another, or from or to vmlinux."""
+    if before.module == after.module or not before.presence is after.presence is Presence.PRESENT:
+        return
+    old, new = before.module or "vmlinux", after.module or "vmlinux"
+    if after.module is None:
+        yield Change(Aspect.MODULE, Effect.WIDENS, f"in vmlinux now, module {old} before", old, new)
+    else:
+        what = f"module {new} must be loaded; it was in {old}"
+        yield Change(Aspect.MODULE, Effect.TIGHTENS, what, old, new)

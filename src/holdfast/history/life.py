@@ -90,19 +90,31 @@ class KfuncLife:
         """Modules that have it in some build, sorted."""
         return sorted({one.state.module for one in self.present if one.state.module})
 
-    def in_series(self, series: Series) -> Presence:
-        """Whether a series has it: present in any build is present; absent in all that could have it is
-        absent. Could have it: its configuration does not hide it, and some build of its flavour has it.
+    def by_series(self) -> dict[Series, Presence]:
+        """Whether each series has it, oldest first: present in any build is present; absent in all that could
+        have it is absent. Could have it: its configuration does not hide it, and some build of its flavour
+        has it.
         """
         flavours = {one.build.flavour for one in self.present}
-        states = [
-            one.presence
+        found: dict[Series, Presence] = {}
+        for one in self.sightings:
+            series = one.build.series
+            before = found.setdefault(series, Presence.UNKNOWN)
+            if one.presence is Presence.PRESENT:
+                found[series] = Presence.PRESENT
+            elif one.hidden_by or one.build.flavour not in flavours or before is Presence.PRESENT:
+                continue
+            else:
+                found[series] = one.presence
+        doubtful = {
+            one.build.series
             for one in self.sightings
-            if one.build.series == series and not one.hidden_by and one.build.flavour in flavours
-        ]
-        if Presence.PRESENT in states:
-            return Presence.PRESENT
-        return Presence.ABSENT if states and set(states) == {Presence.ABSENT} else Presence.UNKNOWN
+            if one.presence is Presence.UNKNOWN and one.build.flavour in flavours and not one.hidden_by
+        }
+        return {
+            series: Presence.UNKNOWN if series in doubtful and state is Presence.ABSENT else state
+            for series, state in found.items()
+        }
 
     def at(self, kernel: KernelFacts) -> Sighting | None:
         """The sighting in the build of that id."""
@@ -113,10 +125,10 @@ class KfuncLife:
         last = self.last
         if last is None:
             return None
-        later = dict.fromkeys(
-            one.build.series for one in self.sightings if one.build.series > last.build.series
+        states = self.by_series().items()
+        return next(
+            (one for one, state in states if one > last.build.series and state is Presence.ABSENT), None
         )
-        return next((one for one in later if self.in_series(one) is Presence.ABSENT), None)
 
 
 class Lives:
@@ -162,11 +174,11 @@ class Lives:
     def _work_out(self, name: str) -> KfuncLife:
         states = [(build, build.state(name)) for build in self.builds]
         modules = {state.module for _, state in states if state.module}
-        doubted = [Sighting(build, _doubted(build, state, modules)) for build, state in states]
-        option, source = _confirmed(doubted, name)
-        sightings = tuple(replace(one, hidden_by=_hidden(one, option)) for one in doubted)
+        states = [(build, _doubted(build, state, modules)) for build, state in states]
+        option, source = _confirmed(states, name)
+        sightings = tuple(Sighting(build, state, _hidden(build, state, option)) for build, state in states)
         life = KfuncLife(name, sightings, (), option, source)
-        steps = (*_changes(sightings), *_comings(life, self.series, self.builds))
+        steps = (*_changes(sightings), *_comings(life, self.builds))
         known_from, known_to = renames_of(name)
         life = replace(
             life,
@@ -210,19 +222,19 @@ def _doubted(build: Build, state: State, modules: set[str]) -> State:
     return State(Presence.UNKNOWN, f"module {min(modules)} of this build is not at hand")
 
 
-def _confirmed(sightings: Sequence[Sighting], name: str) -> tuple[str, str]:
+def _confirmed(states: Sequence[tuple[Build, State]], name: str) -> tuple[str, str]:
     """The option that the table names, unless a build has the kfunc without it."""
     option, source = option_of(name) or ("", "")
-    for one in sightings:
-        config = one.build.facts.config
-        if option and one.presence is Presence.PRESENT and config is not None and option not in config:
+    for build, state in states:
+        config = build.facts.config
+        if option and state.presence is Presence.PRESENT and config is not None and option not in config:
             return "", ""
     return option, source
 
 
-def _hidden(one: Sighting, option: str) -> str | None:
-    config = one.build.facts.config
-    if not option or one.presence is Presence.PRESENT or config is None or option in config:
+def _hidden(build: Build, state: State, option: str) -> str | None:
+    config = build.facts.config
+    if not option or state.presence is Presence.PRESENT or config is None or option in config:
         return None
     return option
 
@@ -244,8 +256,7 @@ def _types(before: Sighting, after: Sighting) -> Iterable[Change]:
 
 
 def _modules(before: Sighting, after: Sighting) -> Iterable[Change]:
-    found = compare.compare_states(before.build, before.state, after.build, after.state)
-    return [change for change in found if change.aspect is Aspect.MODULE]
+    return compare.compare_modules(before.state, after.state)
 
 
 _ASPECTS: Final[tuple[tuple[_Compare, _Knows], ...]] = (
@@ -290,15 +301,16 @@ def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
-def _comings(life: KfuncLife, series: Sequence[Series], builds: Sequence[Build]) -> Iterator[Step]:
+def _comings(life: KfuncLife, builds: Sequence[Build]) -> Iterator[Step]:
     """Series in which it is gone, or there again. The first appearance is no change."""
     state: Presence | None = None
     last: Series | None = None
-    for one in series:
-        now = life.in_series(one)
+    first = life.first
+    for one, now in life.by_series().items():
         if now is Presence.UNKNOWN:
             continue
-        if last is not None and now is not state and (state is Presence.PRESENT or _seen(life, last)):
+        seen = first is not None and last is not None and first.build.series <= last
+        if last is not None and now is not state and seen:
             before = [build for build in builds if build.series == last][-1]
             after = next(build for build in builds if build.series == one)
             if now is Presence.ABSENT:
@@ -307,8 +319,3 @@ def _comings(life: KfuncLife, series: Sequence[Series], builds: Sequence[Build])
                 change = Change(Aspect.PRESENCE, Effect.WIDENS, "there again", "absent", "present")
             yield Step(change, before, after)
         state, last = now, one
-
-
-def _seen(life: KfuncLife, until: Series) -> bool:
-    first = life.first
-    return first is not None and first.build.series < until

@@ -12,12 +12,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final
 
 from holdfast.btf import Btf
 from holdfast.btf.cformat import declaration, type_name
 from holdfast.btf.skip import skip_mods_and_typedefs
-from holdfast.btf.types import BtfType, Composite, Enum, Func, FuncProto, Fwd, Int, Ptr, Void
+from holdfast.btf.types import Array, BtfType, Composite, Enum, Func, FuncProto, Fwd, Int, Ptr, Struct, Void
 from holdfast.history.change import Aspect, Change, Effect
 from holdfast.relo.compat import types_are_compat
 from holdfast.relo.failure import Refused
@@ -123,8 +124,8 @@ def is_implicit(name: str, text: str) -> bool:
 def takes_objects(function: Function) -> bool:
     """Whether a parameter is a kernel object by pointer, to which KF_TRUSTED_ARGS and KF_RCU apply.
 
-    Contexts, memory with a size, and the kinds with rules of their own (dynptrs, iterators, lists ...) are
-    told apart as get_kfunc_ptr_arg_type() of kernel/bpf/verifier.c does.
+    Contexts, memory (with a size, or a struct of plain numbers), and the kinds with rules of their own
+    (dynptrs, iterators, lists ...) are told apart as get_kfunc_ptr_arg_type() of kernel/bpf/verifier.c does.
     """
     names = [name for name, _ in function.params]
     for at, (name, text) in enumerate(function.params):
@@ -132,9 +133,24 @@ def takes_objects(function: Function) -> bool:
         sized = at + 1 < len(names) and _suffix(names[at + 1]) in ("__sz", "__szk")
         if sized or _suffix(name) or pointee in _NO_OBJECTS or pointee.startswith("bpf_iter_"):
             continue
-        if pointee:
+        if pointee and not _is_memory(function.btf, function.proto.params[at].type_id):
             return True
     return False
+
+
+def _is_memory(btf: Btf, type_id: int) -> bool:
+    """Whether a pointer is to numbers alone (``__btf_type_is_scalar_struct()`` of kernel/bpf/verifier.c)."""
+    pointer = skip_mods_and_typedefs(btf, type_id)[1]
+    return isinstance(pointer, Ptr) and _is_plain(btf, pointer.type_id, 0)
+
+
+def _is_plain(btf: Btf, type_id: int, depth: int) -> bool:
+    found = skip_mods_and_typedefs(btf, type_id)[1]
+    while isinstance(found, Array):
+        found = skip_mods_and_typedefs(btf, found.type_id)[1]
+    if isinstance(found, Struct):
+        return depth < 4 and all(_is_plain(btf, one.type_id, depth + 1) for one in found.members)
+    return depth > 0 and isinstance(found, Int | Enum)
 
 
 def _count(before: Function, after: Function) -> Change:
@@ -183,6 +199,10 @@ class _Comparison:
         what = f"parameter {new or at + 1} has the suffix {has or '(none)'}, not {had or '(none)'}"
         if had in _MAY_BE_NULL and has in _MAY_BE_NULL:
             return self._change(Effect.NEUTRAL, f"{what}: both admit NULL")
+        if had in _IGNORED and has in _IGNORED:
+            return self._change(Effect.NEUTRAL, f"{what}: the verifier fills it in either way")
+        if (had, has) == ("__map", "__const_map"):
+            return self._change(Effect.SILENT, f"{what}: the rule was split in two (7.3)")
         if has in _MAY_BE_NULL:
             return self._change(Effect.WIDENS, f"{what}: it may be NULL now")
         if had in _MAY_BE_NULL:
@@ -252,6 +272,7 @@ def _is_struct(found: BtfType) -> bool:
     return isinstance(found, Composite | Fwd)
 
 
+@cache
 def _suffix(name: str) -> str:
     return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
 

@@ -46,7 +46,8 @@ class Types(BtfWriter):
         self.ids["void *"] = self.ptr(0)
         structs = ("sock", "sk_buff", "__sk_buff", "bpf_dynptr", "bpf_dynptr_kern", "bpf_prog_aux", "other")
         for name in structs:
-            struct = self.struct(name, 8, ("a", self.ids["u64"], 0))
+            # a struct of numbers alone would be memory to the verifier, and no object
+            struct = self.struct(name, 8, ("a", self.ids["u64" if name == "other" else "void *"], 0))
             self.ids[f"struct {name} *"] = self.ptr(struct)
             self.ids[f"const struct {name} *"] = self.ptr(self.const(struct))
         self.struct("bpf_ct_opts", 12, ("netns_id", self.ids["int"], 0), ("error", self.ids["int"], 32))

@@ -88,7 +88,7 @@ def test_absent_from_a_flavour_that_never_had_it_says_nothing() -> None:
     kernels = [kernel("6.12.1-amd64", FOO), kernel("6.12.1-cloud-amd64"), kernel("6.18.1-cloud-amd64")]
     life = Lives(kernels).life("bpf_foo")
     assert life.gone_in() is None and life.steps == ()
-    assert life.in_series((6, 12)) is Presence.PRESENT and life.in_series((6, 18)) is Presence.UNKNOWN
+    assert life.by_series() == {(6, 12): Presence.PRESENT, (6, 18): Presence.UNKNOWN}
 
 
 def test_program_types_flags_and_modules() -> None:

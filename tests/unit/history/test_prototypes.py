@@ -90,7 +90,8 @@ def test_the_same_prototype_in_two_kernels_is_no_change() -> None:
         ([("s", "struct __sk_buff *")], False),
         ([("p", "struct bpf_dynptr *")], False),
         ([("opts", "struct other *"), ("opts__sz", "u32")], False),
-        ([("obj__ign", "struct other *")], False),
+        ([("obj__ign", "struct sock *")], False),
+        ([("info", "struct other *")], False),  # numbers alone
         ([("aux", "struct bpf_prog_aux *")], False),
         ([("n", "u32"), ("p", "void *")], False),
         ([("opts", "struct other *"), ("opts__sz", "u32"), ("sk", "const struct sock *")], True),
