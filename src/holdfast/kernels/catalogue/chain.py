@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A part of a kernel: lists of numbers, told by their difference to another kernel's, and other data.
+
+A chain is the blob of the part and those of the kernels that it is told by, nearest first; the last stands
+alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from holdfast.kernels.catalogue.numbers import Numbers, sequence, unsequence
+from holdfast.kernels.catalogue.parts import Parts, pack
+
+__all__ = ["LISTS", "Part", "read", "write"]
+
+LISTS: Mapping[str, tuple[str, ...]] = {
+    "vmlinux": ("strings", "types"),
+    "modules": ("strings", "types"),
+    "symbols": tuple(f"prefix{number}" for number in range(8)),
+    "texts": ("config", "modules", "builtin"),
+}
+"""The lists of each part, by name."""
+
+_NONE = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Lists of numbers by name, and data by name."""
+
+    lists: Mapping[str, Numbers]
+    data: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def write(name: str, part: Part, like: Part | None) -> bytes:
+    """The blob of a part; ``like`` is that of the kernel whose chain it goes on."""
+    lists = {
+        one: sequence(part.lists[one], _NONE if like is None else like.lists[one]) for one in LISTS[name]
+    }
+    return pack(name, {**lists, **{f"+{key}": value for key, value in part.data.items()}})
+
+
+def read(name: str, chain: Sequence[str], get: Callable[[str], bytes], data: Sequence[str] = ()) -> Part:
+    """The part at the head of a chain, with that data of it. Raises :exc:`DamagedError`."""
+    lists = dict.fromkeys(LISTS[name], _NONE)
+    parts: Parts | None = None
+    for blob in reversed(chain):
+        parts = Parts(get(blob), name)
+        lists = {one: unsequence(parts[one], lists[one]) for one in LISTS[name]}
+    assert parts is not None
+    return Part(lists, {key: parts[f"+{key}"] for key in data})

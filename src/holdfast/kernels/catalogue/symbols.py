@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of a kernel's symbols: packed by the pool's strings, and as a table to look them up in.
+
+Kept is what is asked for: which names there are and how many symbols have each. Their order (by address) and
+the letters of their types are not. Half of them are a prefix and the name of another (``__pfx_``,
+``__ksymtab_``), so names are kept without such prefixes, one set of names for each prefix.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final
+from zlib import crc32
+
+from holdfast.kernels.catalogue.parts import DamagedError
+
+__all__ = ["LETTER", "PREFIXES", "SymbolTable", "canonical", "counted", "split_names", "table", "text_of"]
+
+LETTER: Final = "?"
+"""Stands for the type of each symbol, which is not kept."""
+
+PREFIXES: Final = (
+    b"",
+    b"__pfx_",
+    b"__ksymtab_",
+    b"__kstrtab_",
+    b"__kstrtabns_",
+    b"__flags_",
+    b"__SCT__",
+    b"__SCK__",
+)
+"""Their order is part of the format."""
+
+_HEAD: Final = struct.Struct("<II")
+_LONG: Final = tuple(sorted((prefix for prefix in PREFIXES if prefix), key=len, reverse=True))
+
+
+def counted(text: str) -> Counter[bytes]:
+    """How many symbols have each name, of what :func:`holdfast.kernels.kallsyms.names` gives."""
+    return Counter(line[1:].encode("utf-8", "surrogateescape") for line in text.split("\n") if len(line) > 1)
+
+
+def text_of(names: Counter[bytes]) -> str:
+    """The text with these names, sorted."""
+    lines = (LETTER + name.decode("utf-8", "surrogateescape") for name in sorted(names.elements()))
+    return "\n" + "".join(f"{line}\n" for line in lines)
+
+
+def canonical(text: str) -> str:
+    """The text that comes back for this one: sorted, letters replaced."""
+    return text_of(counted(text))
+
+
+def split_names(names: Counter[bytes]) -> list[list[bytes]]:
+    """For each of :data:`PREFIXES` the rest of the names that begin with it, sorted, as often as they come."""
+    found: dict[bytes, list[bytes]] = {prefix: [] for prefix in PREFIXES}
+    for name in sorted(names.elements()):
+        prefix = b""
+        if name.startswith(b"__"):  # as all prefixes do, and few names
+            prefix = next((one for one in _LONG if len(name) > len(one) and name.startswith(one)), b"")
+        found[prefix].append(name[len(prefix) :])
+    return [found[prefix] for prefix in PREFIXES]
+
+
+def table(names: Sequence[bytes]) -> bytes:
+    """Bytes for :class:`SymbolTable`; a name counts as often as it comes."""
+    from array import array
+
+    offsets = []
+    at = 0
+    for name in names:
+        offsets.append(at)
+        at += len(name) + 1
+    keys = array("Q", sorted(crc32(name) << 32 | offset for name, offset in zip(names, offsets, strict=True)))
+    return _HEAD.pack(len(names), at) + keys.tobytes() + b"".join(name + b"\0" for name in names)
+
+
+class SymbolTable:
+    """How many symbols have a name; answers as :data:`holdfast.kernels.facts.Kallsyms` wants.
+
+    ``data`` is what :func:`table` gave, in this machine's byte order, and is used in place.
+    """
+
+    def __init__(self, data: memoryview) -> None:
+        if len(data) < _HEAD.size:
+            raise DamagedError("a table of symbols is cut off")
+        count, size = _HEAD.unpack_from(data)
+        end = _HEAD.size + 8 * count
+        if len(data) != end + size:
+            raise DamagedError("a table of symbols has another size")
+        self._keys = data[_HEAD.size : end].cast("Q")
+        self._names = data[end:]
+
+    def __call__(self, name: str) -> range:
+        """A number for each symbol of that name: the addresses are not known, but two have two."""
+        raw = name.encode("utf-8", "surrogateescape")
+        wanted = raw + b"\0"
+        return range(1, 1 + sum(self._names[at : at + len(wanted)] == wanted for at in self._places(raw)))
+
+    def _places(self, name: bytes) -> Iterator[int]:
+        from bisect import bisect_left
+
+        first = crc32(name) << 32
+        at = bisect_left(self._keys, first)
+        while at < len(self._keys) and self._keys[at] >> 32 == first >> 32:
+            yield self._keys[at] & 0xFFFFFFFF
+            at += 1
