@@ -48,7 +48,8 @@ SKIPPED = ("tools", "samples", "scripts", "Documentation", "arch", "sound", "cry
 @dataclass(slots=True)
 class Kfunc:
     """One kfunc. ``flags`` maps each program type that may call it, by the kernel's aliases, to what it has
-    there (without ``KF_``); ``filters`` are the functions that may refuse a call all the same.
+    there (without ``KF_``); ``filters`` are the functions that may refuse a call all the same. ``prototype``
+    is the one in C, ``called`` the one that programs see, without implicit arguments.
     """
 
     name: str
@@ -57,6 +58,11 @@ class Kfunc:
     flags: dict[str, frozenset[str]] = field(default_factory=dict)
     filters: dict[str, frozenset[str]] = field(default_factory=dict)
     prototype: Prototype | None = None
+
+    @property
+    def called(self) -> Prototype | None:
+        implicit = self.prototype is not None and any("IMPLICIT_ARGS" in each for each in self.flags.values())
+        return self.prototype.without_implicit() if self.prototype and implicit else self.prototype
 
     @property
     def common_flags(self) -> frozenset[str]:
@@ -89,9 +95,9 @@ class _Registration:
     unit: Unit
 
 
-def read(tree: Path, config_text: str, arch: str = "x86") -> Source:
+def read(tree: Path, config: Config, arch: str = "x86") -> Source:
     """Every kfunc of the build. Raises ReadError where the source is not understood."""
-    return _Reader(tree, Config.parse(config_text), arch).read()
+    return _Reader(tree, config, arch).read()
 
 
 class _Reader:
@@ -300,9 +306,6 @@ class _Reader:
             found = self._elsewhere(unit.path, kfunc.name)
         if found is None:
             self.notes.append(f"{kfunc.name}: its definition was not found")
-            return None
-        if any("IMPLICIT_ARGS" in flags for flags in kfunc.flags.values()):
-            return found.without_implicit()
         return found
 
     def _elsewhere(self, origin: Path, name: str) -> Prototype | None:
