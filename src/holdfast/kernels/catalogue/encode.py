@@ -24,7 +24,8 @@ from holdfast.kernels.record import KernelRecord
 
 __all__ = ["Encoded", "Neighbour", "digest_of", "encoded"]
 
-_NO_ORDER: Final = Order(*[np.zeros(0, np.int64)] * 3, (b"", b"", b""))
+_NONE: Final = np.zeros(0, np.int64)
+_NO_ORDER: Final = Order(_NONE, _NONE, _NONE, (b"", b"", b""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ def _modules(record: KernelRecord, additions: Additions, base: tuple[Btf, Base |
 
 
 def _joined(lists: Sequence[Numbers]) -> Numbers:
-    return np.concatenate([np.zeros(0, np.int64), *lists])
+    return np.concatenate([_NONE, *lists])
 
 
 def _symbols(record: KernelRecord, additions: Additions) -> Part:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What lookups need of a kernel, put together: kept in the user's cache and used straight from there.
 
-One file for each part of a kernel (its BTF with an index, its modules' BTF, its symbols, its texts), made when
-the part is first asked for, by numpy in a few tenths of a second, and then mapped. A file's name depends on all
-blobs that its content was made from.
+One file for each part of a kernel (its BTF with an index, its modules' BTF, its symbols, its texts), made
+when the part is first asked for, by numpy in a few tenths of a second, and then mapped. A file's name depends
+on all blobs that its content was made from.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ from typing import Final, Protocol
 
 from holdfast.btf import Btf
 from holdfast.btf.index import TypeIndex
-from holdfast.kernels import registration_plain
 from holdfast.kernels.cache import Cache, digest
 from holdfast.kernels.catalogue.manifest import Manifest
 from holdfast.kernels.catalogue.parts import DamagedError
 from holdfast.kernels.catalogue.symbols import SymbolTable, table
-from holdfast.kernels.kfuncs import Registration
 
 __all__ = ["Expanded", "Reader"]
 
@@ -126,13 +124,10 @@ class Expanded:
         found: dict[str, str] | None = json.loads(self._text(1))
         return found
 
-    def registrations(self) -> dict[str, Registration] | None:
-        """By kfunc name; None where they are not known. Raises :exc:`DamagedError` for what it cannot read."""
-        raw = json.loads(self._text(2))
-        try:
-            return None if raw is None else registration_plain.from_plain(raw)
-        except ValueError as error:
-            raise DamagedError(f"registrations that this Holdfast does not know: {error}") from error
+    def raw_registrations(self) -> dict[str, object]:
+        """By kfunc name, as :mod:`holdfast.kernels.registration_plain` has them; none where not known."""
+        found: dict[str, object] | None = json.loads(self._text(2))
+        return found or {}
 
 
 def _join(sections: Sequence[bytes]) -> bytes:

@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -68,7 +68,7 @@ def read(folder: Path) -> list[KernelRow]:
             [(digest,)] = db.execute("SELECT digest FROM whole").fetchall()
     except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
         raise DamagedError(f"the index cannot be read: {error}") from error
-    found = [KernelRow(*row[:5], bool(row[5]), *row[6:]) for row in rows]
+    found = [replace(KernelRow(*row), has_probes=bool(row[5])) for row in rows]
     if _digest(found) != digest:
         raise DamagedError("the index is not what was written: its checksum differs")
     return found

@@ -8,11 +8,13 @@ from contextlib import AbstractContextManager
 from typing import Generic, TypeVar
 
 from holdfast.btf import Btf
+from holdfast.kernels import registration_plain
 from holdfast.kernels.cache import Cache
 from holdfast.kernels.catalogue.expanded import Expanded, Reader
 from holdfast.kernels.catalogue.manifest import Manifest
 from holdfast.kernels.catalogue.symbols import SymbolTable
 from holdfast.kernels.facts import KernelFacts
+from holdfast.kernels.kfuncs import Registration
 from holdfast.kernels.probed import ProbeFacts
 
 __all__ = ["facts_of"]
@@ -41,7 +43,7 @@ def facts_of(
         module_names=frozenset(names) if names else None,
         config=_Lazy(lambda: expanded.config() or {}, guard) if config else None,
         kallsyms=_Symbols(expanded, guard) if manifest.has_symbols else None,
-        registrations=_Lazy(lambda: expanded.registrations() or {}, guard) if registered else None,
+        registrations=_Registrations(expanded.raw_registrations, guard) if registered else None,
         upstream=manifest.upstream,
         probes=probes,
     )
@@ -73,6 +75,31 @@ class _Lazy(Mapping[str, _Value], Generic[_Value]):
 
     def __contains__(self, key: object) -> bool:
         return key in self._all()
+
+
+class _Registrations(Mapping[str, Registration]):
+    """Registrations, each understood when it is asked for."""
+
+    def __init__(self, read: Callable[[], Mapping[str, object]], guard: Guard) -> None:
+        self._raw = _Lazy(read, guard)
+        self._guard = guard
+        self._found: dict[str, Registration] = {}
+
+    def __getitem__(self, name: str) -> Registration:
+        if name not in self._found:
+            raw = self._raw[name]
+            with self._guard():
+                self._found.update(registration_plain.from_plain({name: raw}))
+        return self._found[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._raw
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
 
 
 class _Modules(Mapping[str, Btf]):

@@ -27,8 +27,12 @@ def unplanes(data: bytes) -> Numbers:
     """What :func:`planes` was given, as unsigned numbers."""
     if len(data) % 4:
         raise DamagedError("a column is cut off")
-    bytes_ = np.frombuffer(data, np.uint8).reshape(4, -1)
-    return np.ascontiguousarray(bytes_.T).view("<u4").reshape(-1).astype(np.int64)
+    found = np.frombuffer(data, np.uint8).reshape(4, -1)
+    values = found[0].astype(np.int64)
+    for at in range(1, 4):
+        if found[at].any():  # most are small
+            values |= found[at].astype(np.int64) << (8 * at)
+    return values
 
 
 def signed(values: Numbers) -> Numbers:

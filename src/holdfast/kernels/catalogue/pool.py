@@ -33,7 +33,7 @@ class Pool:
     def __init__(self) -> None:
         self.strings: list[bytes] = [b""]
         self._waiting: list[Parts] = []  # segments whose types nobody has asked for
-        self._columns: list[tuple[Numbers, Numbers, Numbers]] = []
+        self._columns: list[tuple[Layout, Numbers, Numbers]] = []
         self._bounds: list[int] = []  # how many strings there are at the end of each waiting segment
         self._joined: _Types | None = None
         self._types = 1
@@ -79,22 +79,22 @@ class Pool:
             raise DamagedError("keys are missing")
         keys = self._types + np.arange(count) - shift
         _inside(keys, self._types + count)
-        self.add(layout.infos, words, keys)
+        self.add(layout, words, keys)
 
-    def add(self, infos: Numbers, words: Numbers, keys: Numbers) -> None:
+    def add(self, layout: Layout, words: Numbers, keys: Numbers) -> None:
         """Types that follow those that are there."""
-        self._columns.append((infos, words, keys))
-        self._types += len(infos)
+        self._columns.append((layout, words, keys))
+        self._types += len(layout.infos)
         self._joined = None
 
     def joined(self) -> _Types:
         """All types as flat arrays. Raises :exc:`DamagedError`."""
         if self.types and self._joined is None:
             void = np.zeros(1, np.int64)
-            infos, words, keys = (
-                np.concatenate([void[:0], *(columns[i] for columns in self._columns)]) for i in range(3)
-            )
-            self._joined = _Types(Layout.of(infos), words, np.concatenate([void, keys]))
+            layout = Layout.joined([columns[0] for columns in self._columns])
+            words = np.concatenate([void[:0], *(columns[1] for columns in self._columns)])
+            keys = np.concatenate([void, *(columns[2] for columns in self._columns)])
+            self._joined = _Types(layout, words, keys)
         assert self._joined is not None
         return self._joined
 
@@ -175,9 +175,9 @@ class Additions:
             said_words = words.copy()
             references = layout.classes == REFERENCE
             said_words[references] = all_keys[words[references]]
-            columns = layout.infos[chosen], said_words[kept], keys[chosen]
-            self._new.append(columns)
-            self.pool.add(*columns)
+            infos = layout.infos[chosen]
+            self._new.append((infos, said_words[kept], keys[chosen]))
+            self.pool.add(Layout.of(infos), said_words[kept], keys[chosen])
         return numbers, all_keys
 
     def segment(self) -> bytes:

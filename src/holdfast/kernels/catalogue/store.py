@@ -2,8 +2,8 @@
 """A catalogue of kernels in a folder: an index, and files named after their content.
 
 Everything that a change brings is on disk before the index that speaks of it takes the old one's place, and
-what no index speaks of is dropped by the next change. So whoever is interrupted, at whatever point, leaves the
-old state behind, or the new one. Changes take turns (a lock on a file); reading needs no lock.
+what no index speaks of is dropped by the next change. So whoever is interrupted, at whatever point, leaves
+the old state behind, or the new one. Changes take turns (a lock on a file); reading needs no lock.
 """
 
 from __future__ import annotations
@@ -149,6 +149,9 @@ class Catalogue:
     def _refusal(self, problem: str, hint: str) -> KernelFileError:
         return KernelFileError(str(self.folder), problem, hint=hint)
 
+    def _unknown(self, kernel: str) -> UsageError:
+        return UsageError(f"no kernel {kernel!r} in {self.folder}", hint="holdfast kernels list shows them")
+
     def rows(self) -> list[KernelRow]:
         """All kernels, by id."""
         return [self._rows[one] for one in sorted(self._rows)]
@@ -161,9 +164,7 @@ class Catalogue:
     def _manifest(self, kernel: str) -> Manifest:
         row = self._rows.get(kernel)
         if row is None:
-            raise UsageError(
-                f"no kernel {kernel!r} in {self.folder}", hint="holdfast kernels list shows them"
-            )
+            raise self._unknown(kernel)
         if row.manifest not in self._manifests:
             with self._reading(kernel):
                 manifest = Manifest.from_bytes(self._blobs.get(row.manifest))
@@ -422,9 +423,7 @@ class Catalogue:
         """
         with self._changing() as folder:
             if kernel not in self._rows:
-                raise UsageError(
-                    f"no kernel {kernel!r} in {self.folder}", hint="holdfast kernels list shows them"
-                )
+                raise self._unknown(kernel)
             self._commit(folder, {one: row for one, row in self._rows.items() if one != kernel})
 
     def put_probes(self, kernel: str, probes: ProbeFacts) -> KernelRow:

@@ -54,7 +54,7 @@ def canonical(text: str) -> str:
 
 
 def split_names(names: Counter[bytes]) -> list[list[bytes]]:
-    """For each of :data:`PREFIXES` the rest of the names that begin with it, sorted, as often as they come."""
+    """For each of :data:`PREFIXES` the rest of the names that begin with it, sorted."""
     found: dict[bytes, list[bytes]] = {prefix: [] for prefix in PREFIXES}
     for name in sorted(names.elements()):
         prefix = b""
@@ -66,15 +66,12 @@ def split_names(names: Counter[bytes]) -> list[list[bytes]]:
 
 def table(names: Sequence[bytes]) -> bytes:
     """Bytes for :class:`SymbolTable`; a name counts as often as it comes."""
-    from array import array
+    import numpy as np
 
-    offsets = []
-    at = 0
-    for name in names:
-        offsets.append(at)
-        at += len(name) + 1
-    keys = array("Q", sorted(crc32(name) << 32 | offset for name, offset in zip(names, offsets, strict=True)))
-    return _HEAD.pack(len(names), at) + keys.tobytes() + b"".join(name + b"\0" for name in names)
+    sizes = np.fromiter(map(len, names), np.uint64, len(names)) + np.uint64(1)
+    hashes = np.fromiter(map(crc32, names), np.uint64, len(names))
+    keys = np.sort(hashes << np.uint64(32) | (np.cumsum(sizes) - sizes))
+    return b"".join([_HEAD.pack(len(names), int(sizes.sum())), keys.tobytes(), b"\0".join([*names, b""])])
 
 
 class SymbolTable:

@@ -2,8 +2,8 @@
 """Raw BTF to pooled strings and types, and back byte for byte.
 
 What is left of a kernel's BTF when its strings and types are in the pool is their order, and which type a
-reference leads to where several are meant alike (two ``struct foo`` that differ). Both compress to little when
-they are told by their difference to a kernel that is like it.
+reference leads to where several are meant alike (two ``struct foo`` that differ). Both compress to little
+when they are told by their difference to a kernel that is like it.
 """
 
 from __future__ import annotations
@@ -209,11 +209,14 @@ def index_of(found: Decoded, pooled: Sequence[bytes]) -> TypeIndex:
     named = np.flatnonzero(found.name_ids)
     keys = np.sort(hashes[found.name_ids[named]] << np.uint64(32) | named.astype(np.uint64))
     words = np.frombuffer(found.data, "<u4", len(found.data) // 4)
-    columns = found.starts, words[found.starts // 4]
     return TypeIndex(
-        *(array("I", column.astype("=u4").tobytes()) for column in columns), array("Q", keys.tobytes())
+        array("I", found.starts.astype("=u4").tobytes()),
+        array("I", words[found.starts // 4].astype("=u4").tobytes()),
+        array("Q", keys.tobytes()),
     )
 
 
 def _name_hash(name: bytes) -> int:
+    if b"___" not in name:
+        return crc32(name)
     return crc32(essential_name(name.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape"))

@@ -7,6 +7,7 @@ depends on the kind that is in info.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -120,6 +121,21 @@ class Layout:
             classes[starts + at] = what
             column[starts + at] = kinds * 8 + at
         return cls(infos, starts, sizes, classes, column, place)
+
+    @classmethod
+    def joined(cls, layouts: Sequence[Layout]) -> Layout:
+        """Types of several layouts, one after the other."""
+        if not layouts:
+            return cls.of(np.zeros(0, np.int64))
+        at = np.cumsum([0, *(len(one.place) for one in layouts)])
+        return cls(
+            np.concatenate([one.infos for one in layouts]),
+            np.concatenate([one.starts + begin for one, begin in zip(layouts, at, strict=False)]),
+            np.concatenate([one.lengths for one in layouts]),
+            np.concatenate([one.classes for one in layouts]),
+            np.concatenate([one.column for one in layouts]),
+            np.concatenate([one.place for one in layouts]),
+        )
 
     def places_of(self, what: int) -> Numbers:
         """Words of this class, column by column; info words, which are kept apart, are left out."""
