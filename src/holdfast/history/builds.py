@@ -12,7 +12,7 @@ from holdfast.history.flags import FlagEra
 from holdfast.history.prototypes import Function, Prototypes, is_implicit
 from holdfast.history.versions import Series, flavour, series_name, series_of, version_of
 from holdfast.kernels.facts import KernelFacts
-from holdfast.kernels.kfuncs import Registration
+from holdfast.kernels.kfuncs import FMOD_RET_TESTS, Registration
 from holdfast.terms import Evidence, ProgramType
 
 __all__ = ["Build", "Presence", "State"]
@@ -77,7 +77,11 @@ class Build:
     def names(self) -> frozenset[str]:
         """The kfuncs that are known to be there."""
         if self._names is None:
-            self._names = frozenset(self.facts.kfunc_names())
+            rows = self.facts.registrations
+            # what is tagged and in no set, nobody may call; looking for tags costs more than all the rest
+            self._names = frozenset(
+                self.facts.kfunc_names() if rows is None else rows.keys() - FMOD_RET_TESTS
+            )
         return self._names
 
     @property

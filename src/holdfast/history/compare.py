@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from holdfast.history import flags, prototypes
 from holdfast.history.builds import Build, Presence, State
@@ -58,15 +59,15 @@ def compare_flags(old: Build, before: State, new: Build, after: State) -> Iterat
         if before.flags is not None and after.flags is not None:
             yield from flags.compare(before.flags, after.flags, old.era, new.era, objects=objects)
         return
-    by_change: dict[Change, list[ProgramType]] = {}
+    by_what: dict[str, tuple[Change, list[ProgramType]]] = {}
     for kind in sorted((before.program_types or frozenset()) & (after.program_types or frozenset())):
         had, has = _flags_for(before, kind), _flags_for(after, kind)
         if had is not None and has is not None:
             for change in flags.compare(had, has, old.era, new.era, objects=objects):
-                by_change.setdefault(change, []).append(kind)
-    for change, kinds in by_change.items():
+                by_what.setdefault(change.what, (change, []))[1].append(kind)
+    for change, kinds in by_what.values():
         what = f"for {types_text(kinds)}: {change.what}"
-        yield Change(change.aspect, change.effect, what, change.before, change.after)
+        yield replace(change, what=what)
 
 
 def compare_types(before: State, after: State) -> Iterator[Change]:

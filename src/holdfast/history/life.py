@@ -7,46 +7,20 @@ told once. Presence is looked at series by series: a series has a kfunc when one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from itertools import pairwise
-from typing import Final
 
-from holdfast.history import compare
 from holdfast.history.builds import Build, Presence, State
 from holdfast.history.change import Aspect, Change, Effect
 from holdfast.history.options import option_of
 from holdfast.history.prototypes import is_implicit
 from holdfast.history.renames import RENAMES, Rename, affix_free, renames_of
+from holdfast.history.steps import Sighting, Step, changes
 from holdfast.history.versions import Series, by_version, series_name
 from holdfast.kernels.facts import KernelFacts
 
 __all__ = ["KfuncLife", "Lives", "Sighting", "Step"]
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """One kfunc in one build. ``hidden_by`` is the option that this build's configuration lacks and without
-    which there is no such kfunc, None where that is not why.
-    """
-
-    build: Build
-    state: State
-    hidden_by: str | None = None
-
-    @property
-    def presence(self) -> Presence:
-        return self.state.presence
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A change and the two builds nearest to it: not yet in ``before``, already in ``after``."""
-
-    change: Change
-    before: Build
-    after: Build
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +152,7 @@ class Lives:
         option, source = _confirmed(states, name)
         sightings = tuple(Sighting(build, state, _hidden(build, state, option)) for build, state in states)
         life = KfuncLife(name, sightings, (), option, source)
-        steps = (*_changes(sightings), *_comings(life, self.builds))
+        steps = (*changes(sightings), *_comings(life, self.builds))
         known_from, known_to = renames_of(name)
         life = replace(
             life,
@@ -237,68 +211,6 @@ def _hidden(build: Build, state: State, option: str) -> str | None:
     if not option or state.presence is Presence.PRESENT or config is None or option in config:
         return None
     return option
-
-
-_Compare = Callable[[Sighting, Sighting], Iterable[Change]]
-_Knows = Callable[[State], bool]
-
-
-def _prototypes(before: Sighting, after: Sighting) -> Iterable[Change]:
-    return compare.compare_prototypes(before.state, after.state)
-
-
-def _flags(before: Sighting, after: Sighting) -> Iterable[Change]:
-    return compare.compare_flags(before.build, before.state, after.build, after.state)
-
-
-def _types(before: Sighting, after: Sighting) -> Iterable[Change]:
-    return compare.compare_types(before.state, after.state)
-
-
-def _modules(before: Sighting, after: Sighting) -> Iterable[Change]:
-    return compare.compare_modules(before.state, after.state)
-
-
-_ASPECTS: Final[tuple[tuple[_Compare, _Knows], ...]] = (
-    (_prototypes, lambda state: state.function is not None and not state.exposed),
-    (_flags, lambda state: state.flags is not None or state.by_type is not None),
-    (_types, lambda state: state.program_types is not None),
-    (_modules, lambda state: True),
-)
-
-
-def _changes(sightings: Sequence[Sighting]) -> Iterator[Step]:
-    """Changes between neighbours of one flavour, of each aspect among the builds that know it."""
-    present = [(at, one) for at, one in enumerate(sightings) if one.presence is Presence.PRESENT]
-    tracks: dict[str, list[tuple[int, Sighting]]] = {}
-    for at, one in present:
-        tracks.setdefault(one.build.flavour, []).append((at, one))
-    found: dict[Change, list[tuple[int, int]]] = {}
-    for track in tracks.values():
-        for differ, knows in _ASPECTS:
-            _neighbours([(at, one) for at, one in track if knows(one.state)], differ, found)
-    for change, spans in found.items():
-        for before, after in _merged(spans):
-            yield Step(change, sightings[before].build, sightings[after].build)
-
-
-def _neighbours(
-    track: Sequence[tuple[int, Sighting]], differ: _Compare, found: dict[Change, list[tuple[int, int]]]
-) -> None:
-    for (at, before), (next_at, after) in pairwise(track):
-        for change in differ(before, after):
-            found.setdefault(change, []).append((at, next_at))
-
-
-def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans that overlap are one change, seen from several flavours: it lies where all of them do."""
-    merged: list[tuple[int, int]] = []
-    for low, high in sorted(spans):
-        if merged and low < merged[-1][1]:
-            merged[-1] = (max(low, merged[-1][0]), min(high, merged[-1][1]))
-        else:
-            merged.append((low, high))
-    return merged
 
 
 def _comings(life: KfuncLife, builds: Sequence[Build]) -> Iterator[Step]:

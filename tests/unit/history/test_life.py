@@ -84,6 +84,22 @@ def test_flavours_are_compared_with_themselves() -> None:
     assert life.steps[0].before.id == "debian/6.12.1-cloud-amd64"
 
 
+def test_a_flavour_with_gaps_repeats_nothing() -> None:
+    """arm64 is catalogued at 6.12 and 7.2 alone, and what it sees at once happened in two steps."""
+    rows = {
+        "6.12": Kfunc([("x", "u32")]),
+        "6.18": Kfunc([("x", "u64")]),
+        "7.2": Kfunc([("x", "u64")], flags="RET_NULL", types=(TC, XDP)),
+    }
+    kernels = [kernel(f"{one}.1-amd64", {"bpf_foo": row}) for one, row in rows.items()]
+    kernels += [kernel(f"{one}.1-arm64", {"bpf_foo": rows[one]}) for one in ("6.12", "7.2")]
+    assert told(Lives(kernels).life("bpf_foo")) == [
+        ("6.12", "6.18", Aspect.PROTOTYPE, Effect.SILENT),
+        ("6.18", "7.2", Aspect.FLAGS, Effect.TIGHTENS),
+        ("6.18", "7.2", Aspect.PROGRAM_TYPES, Effect.WIDENS),
+    ]
+
+
 def test_absent_from_a_flavour_that_never_had_it_says_nothing() -> None:
     kernels = [kernel("6.12.1-amd64", FOO), kernel("6.12.1-cloud-amd64"), kernel("6.18.1-cloud-amd64")]
     life = Lives(kernels).life("bpf_foo")
