@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from holdfast.terms import ProgramType
+
 __all__ = ["Aspect", "Change", "Effect", "worst"]
 
 
@@ -53,7 +55,7 @@ class Aspect(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Change:
     """One change. ``what`` is a short sentence without a full stop, ``before`` and ``after`` the two states
-    as text ("" where there is none).
+    as text ("" where there is none). ``program_types`` are those that it concerns, None for all.
     """
 
     aspect: Aspect
@@ -61,3 +63,4 @@ class Change:
     what: str
     before: str = ""
     after: str = ""
+    program_types: frozenset[ProgramType] | None = None

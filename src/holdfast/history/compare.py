@@ -67,7 +67,7 @@ def compare_flags(old: Build, before: State, new: Build, after: State) -> Iterat
                 by_what.setdefault(change.what, (change, []))[1].append(kind)
     for change, kinds in by_what.values():
         what = f"for {types_text(kinds)}: {change.what}"
-        yield replace(change, what=what)
+        yield replace(change, what=what, program_types=frozenset(kinds))
 
 
 def compare_types(before: State, after: State) -> Iterator[Change]:
@@ -82,10 +82,10 @@ def compare_types(before: State, after: State) -> Iterator[Change]:
         # The filter is told of the kfunc, not of each type: one that comes with a type may be that type's.
         through = ", a filter admits fewer programs" if filtered else ""
         what = f"callable from {types_text(more)} too{through}"
-        yield Change(Aspect.PROGRAM_TYPES, Effect.WIDENS, what, old, new)
+        yield Change(Aspect.PROGRAM_TYPES, Effect.WIDENS, what, old, new, more)
     if less:
         what = f"no longer callable from {types_text(less)}"
-        yield Change(Aspect.PROGRAM_TYPES, Effect.BREAKS, what, old, new)
+        yield Change(Aspect.PROGRAM_TYPES, Effect.BREAKS, what, old, new, less)
     if filtered and not more:
         yield Change(Aspect.PROGRAM_TYPES, Effect.TIGHTENS, "a filter admits fewer programs", old, new)
     elif before.narrowed and not after.narrowed:
