@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Holdfast claims of one kernel's kfuncs, in the words that sources use. Used by scripts/prove-kfuncs."""
+"""What Holdfast claims of one kernel's kfuncs, in the words of sources. Used by scripts/prove-kfuncs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.kernels.facts import KernelFacts
 from prove_kfuncs_compare import Claim
+
+from holdfast.kernels.facts import KernelFacts
 
 __all__ = ["Kernel", "kernel"]
 

@@ -121,7 +121,9 @@ def _compare(result: Comparison, claim: Claim, truth: Kfunc, *, has_twin: bool) 
     if said is not None and truth.prototype != called and said == truth.prototype and not has_twin:
         result.broken.append(name)
         called = truth.prototype
-    result.check("prototypes", name, _text(said), _text(called), known=said is not None and called is not None)
+    result.check(
+        "prototypes", name, _text(said), _text(called), known=said is not None and called is not None
+    )
 
 
 def _types(kinds: Iterable[str]) -> frozenset[str]:
@@ -150,18 +152,20 @@ def against_probe(claims: Mapping[str, Claim], rows: Sequence[Mapping[str, Any]]
     result = Comparison()
     for name, prog_type, answers in _answers(rows):
         claim = claims.get(name)
+        pair = f"{name} from {prog_type}"
+        admitted = True in answers
         if claim is None:
-            if True in answers:
-                result.check("probe", f"{name} from {prog_type}", "no kfunc", "the kernel admits it")
+            if admitted:
+                result.check("probe", pair, "no kfunc", "the kernel admits it")
             continue
         said = None if claim.program_types is None else prog_type in claim.program_types
         if said is None or answers == {None}:
             result.count("probe", None)
-        elif said is True and True not in answers:
+        elif said and not admitted:
             known = None not in answers and not claim.narrowed
-            result.check("probe", f"{name} from {prog_type}", "admitted", "the kernel refuses it", known=known)
-        elif said is False and True in answers:
-            result.check("probe", f"{name} from {prog_type}", "not admitted", "the kernel admits it")
+            result.check("probe", pair, "admitted", "the kernel refuses it", known=known)
+        elif admitted and not said:
+            result.check("probe", pair, "not admitted", "the kernel admits it")
         else:
             result.count("probe", True)
     return result

@@ -24,11 +24,11 @@ TOKEN = re.compile(
 COMMENT = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|/\*.*?\*/|//[^\n]*', re.S)
 MARK = re.compile(r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|[{}();]")
 DIRECTIVE = re.compile(r"\s*#\s*(\w+)\s*(.*)", re.S)
-CONFIG_MACRO = {
-    "IS_ENABLED": lambda value: value in ("y", "m"),
-    "IS_BUILTIN": lambda value: value == "y",
-    "IS_MODULE": lambda value: value == "m",
-}
+CONFIG_MACRO = {"IS_ENABLED": ("y", "m"), "IS_BUILTIN": ("y",), "IS_MODULE": ("m",)}
+# Of assembly, tools and other machines; all machines that have kfuncs, but s390, are little-endian.
+ABSENT = frozenset(
+    {"__ASSEMBLY__", "__ASSEMBLER__", "__CHECKER__", "__GENKSYMS__", "__BINDGEN__", "__BIG_ENDIAN"}
+)
 
 
 class ReadError(Exception):
@@ -74,7 +74,7 @@ class Function:
 
 @dataclass
 class Unit:
-    """One source file after preprocessing: ``text`` is its tokens, a space between them, a line kept a line."""
+    """One source file after preprocessing: ``text`` is its tokens, a space between them, lines kept."""
 
     path: Path
     text: str
@@ -149,8 +149,8 @@ def tokens_of(text: str) -> list[str]:
 
 
 class Preprocessor:
-    """Files of one tree under one configuration. ``words`` are the words of interest; ``opens`` and ``closes``
-    those that begin and end a region; ``keep`` says of a name that it is never to be looked up in headers.
+    """Files of one tree under one configuration. ``words`` are the words of interest; ``opens`` and
+    ``closes`` those that begin and end a region; ``keep`` says of a name that headers are never asked for it.
     """
 
     def __init__(
@@ -319,7 +319,7 @@ class _Run:
             return self.rules.config[name] not in ("", "m")
         if name in self.macros or name == "__KERNEL__":
             return True
-        if name in ("__ASSEMBLY__", "__ASSEMBLER__", "__CHECKER__", "__GENKSYMS__", "__BINDGEN__", "__BIG_ENDIAN"):
+        if name in ABSENT:
             return False
         # An include guard is about the header itself; anything else may be defined where this does not look.
         if self.is_header and re.fullmatch(r"_*[A-Z0-9_]+_H_*", name):
@@ -341,10 +341,12 @@ class _Run:
                 elif token == "IS_REACHABLE":
                     raise _Unknown(name)
                 else:
-                    out.append(str(int(CONFIG_MACRO[token](self.rules.config[name]))))
+                    out.append(str(int(self.rules.config[name] in CONFIG_MACRO[token])))
             elif token.startswith("CONFIG_"):
                 value = self.rules.config[token]
-                out.append("1" if value == "y" else value if re.fullmatch(r"0[xX][\da-fA-F]+|\d+", value) else "0")
+                out.append(
+                    "1" if value == "y" else value if re.fullmatch(r"0[xX][\da-fA-F]+|\d+", value) else "0"
+                )
             elif token == "BITS_PER_LONG":
                 out.append("64" if self.rules.config["CONFIG_64BIT"] else "32")
             elif token in self.macros and self.macros[token].params is None:

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -56,16 +57,21 @@ def fetch(
     pool.mkdir(parents=True, exist_ok=True)
     number = re.match(r"\d+\.\d+", version)
     pattern = f"linux-source-{number[0] if number else '*'}"
-    for package in packages(suite, "amd64", [pattern]):
-        if package.version == version:
-            try:
-                say(f"fetching {package.file.name}")
-                deb = archive.download(package.file, pool)
-                say(f"unpacking {package.file.name}")
-                return _placed(target, lambda staged: _linux_source(deb, staged))
-            except MissingError:
-                break
+    listed = [one for one in packages(suite, "amd64", [pattern]) if one.version == version]
+    deb = _brought(archive, listed[0].file, pool, say) if listed else None
+    if deb is not None:
+        say(f"unpacking {deb.name}")
+        return _placed(target, partial(_linux_source, deb))
     return _from_source_package(archive, suite, version, target, bare if upstream else None, pool, say)
+
+
+def _brought(archive: Archive, file: RemoteFile, pool: Path, say: Callable[[str], None]) -> Path | None:
+    """The file, None where the archive lists it and no longer has it."""
+    say(f"fetching {file.name}")
+    try:
+        return archive.download(file, pool)
+    except MissingError:
+        return None
 
 
 def _from_source_package(
@@ -79,21 +85,15 @@ def _from_source_package(
 ) -> Path:
     files = source_package(suite, "linux", version).files
 
-    def bring(one: RemoteFile) -> Path | None:
-        say(f"fetching {one.name}")
-        try:
-            return archive.download(one, pool)
-        except MissingError:
-            return None
-
-    small = [bring(one) for one in files if ".orig." not in one.name]
+    small = [_brought(archive, one, pool, say) for one in files if ".orig." not in one.name]
     whole = all(small) and shutil.which("dpkg-source") is not None
     if not whole and bare is None:
         raise FetchError(
             f"{suite.name} has lost parts of the source package linux {version}",
             hint="--upstream goes on with upstream's tarball, without the distribution's patches",
         )
-    tarball = next((path for one in files if ".orig.tar" in one.name and (path := bring(one))), None)
+    large = (one for one in files if one.name.endswith(".orig.tar.xz"))
+    tarball = next((path for one in large if (path := _brought(archive, one, pool, say))), None)
     if tarball is None:
         raise FetchError(f"{suite.name} has lost the source package linux {version}")
     if whole:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a kernel's Makefiles put a source file under one configuration: the kernel image, a module, or nowhere.
+"""Where a kernel's Makefiles put a source file under one configuration: image, module or nowhere.
 
 Reads the Kbuild language as far as directories, obj-y, obj-m and composite objects need it: assignments,
 ifeq and ifdef, variables. Used by scripts/prove-kfuncs.

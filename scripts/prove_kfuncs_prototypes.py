@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""C function prototypes in a form in which two writings of one type are equal. Used by scripts/prove-kfuncs."""
+"""C prototypes in a form in which two writings of one type are equal. Used by scripts/prove-kfuncs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,45 @@ __all__ = ["Prototype", "definition", "parse"]
 
 # Words in front of a function or in a parameter that are about the compiler, the linker or sparse.
 ATTRIBUTES = frozenset(
-    "__bpf_kfunc static inline __inline __always_inline noinline __noinline extern __weak __used notrace __init"
-    " noinline_for_stack __must_check __user __rcu __percpu __iomem __force __arena __maybe_unused __kernel"
-    " __bpf_hook_start __visible asmlinkage __pure __cold __hot __flatten __no_kcsan __no_sanitize_address"
-    " __sched noinstr __nocfi register __latent_entropy __uptr".split()
+    [
+        "__bpf_kfunc",
+        "static",
+        "inline",
+        "__inline",
+        "__always_inline",
+        "noinline",
+        "__noinline",
+        "extern",
+        "__weak",
+        "__used",
+        "notrace",
+        "__init",
+        "noinline_for_stack",
+        "__must_check",
+        "__user",
+        "__rcu",
+        "__percpu",
+        "__iomem",
+        "__force",
+        "__arena",
+        "__maybe_unused",
+        "__kernel",
+        "__bpf_hook_start",
+        "__visible",
+        "asmlinkage",
+        "__pure",
+        "__cold",
+        "__hot",
+        "__flatten",
+        "__no_kcsan",
+        "__no_sanitize_address",
+        "__sched",
+        "noinstr",
+        "__nocfi",
+        "register",
+        "__latent_entropy",
+        "__uptr",
+    ]
 )
 CALLED = frozenset({"__attribute__", "__printf", "__scanf", "__alloc_size", "__section", "__aligned"})
 QUALIFIERS = frozenset({"const", "volatile", "restrict", "__restrict"})

@@ -157,7 +157,10 @@ class _Reader:
         found: list[Path] = []
         for folder in (path.parent, path.parent.parent):
             for other in sorted(folder.glob("*.c")):
-                if any((folder / m.decode()).resolve() == path.resolve() for m in include.findall(other.read_bytes())):
+                if any(
+                    (folder / m.decode()).resolve() == path.resolve()
+                    for m in include.findall(other.read_bytes())
+                ):
                     found.append(other)
         return found
 
@@ -195,7 +198,9 @@ class _Reader:
             raise ReadError(f"{unit.path}: {name} has flags that include/linux/btf.h has not: {unknown}")
         return frozenset(flags)
 
-    def _registrations(self, unit: Unit, sets: dict[str, _Set], module: str | None) -> Iterator[_Registration]:
+    def _registrations(
+        self, unit: Unit, sets: dict[str, _Set], module: str | None
+    ) -> Iterator[_Registration]:
         structs: dict[str, tuple[_Set, str | None]] = {}
         for name, body in STRUCT.findall(unit.text):
             members = re.search(r"\. set = & (\w+)", body)
@@ -230,7 +235,7 @@ class _Reader:
         return types
 
     def _is_reached(self, unit: Unit, position: int) -> bool:
-        """Whether anything mentions the function around ``position``: an initcall, a caller, a table of calls."""
+        """Whether anything mentions the function around ``position``: an initcall, a caller, a table."""
         around = unit.around(position)
         if around is None:
             raise ReadError(f"{unit.path}: a registration outside of a function")
@@ -269,7 +274,7 @@ class _Reader:
                     screens[name][hook].add(row.filter)
         for name, kfunc in kfuncs.items():
             for prog_type in all_types:
-                # btf_kfunc_flags() and its predecessors ask the hook for all types first, then the type's own.
+                # btf_kfunc_flags() and its predecessors ask the hook of all types first, then its own.
                 asked = [hook for hook in ("COMMON", hooks.get(prog_type, "")) if hook in by_hook[name]]
                 if asked:
                     kfunc.flags[prog_type] = frozenset(by_hook[name][asked[0]])
@@ -309,7 +314,11 @@ class _Reader:
         return found
 
     def _elsewhere(self, origin: Path, name: str) -> Prototype | None:
-        near = [origin.parent, origin.parent.parent, *(self.tree / top for top in ("kernel", "net", "lib", "mm", "fs"))]
+        near = [
+            origin.parent,
+            origin.parent.parent,
+            *(self.tree / top for top in ("kernel", "net", "lib", "mm", "fs")),
+        ]
         for path in self._containing(name, near):
             found = definition(self._unit(path), name)
             if found is not None:
@@ -321,10 +330,11 @@ class _Reader:
         seen: set[Path] = set()
         for folder in folders:
             for path in sorted(folder.rglob("*.c")):
-                if path not in seen and name.encode() in self._bytes(path):
-                    if self.kbuild.home(path.relative_to(self.tree)):
-                        yield path
+                if path in seen:
+                    continue
                 seen.add(path)
+                if name.encode() in self._bytes(path) and self.kbuild.home(path.relative_to(self.tree)):
+                    yield path
 
     def _bytes(self, path: Path) -> bytes:
         if path not in self.raw:
