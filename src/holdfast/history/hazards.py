@@ -21,7 +21,7 @@ from holdfast.history.life import KfuncLife, Lives, Step
 from holdfast.history.versions import Series, series_name, series_of
 from holdfast.kernels.facts import KernelFacts
 from holdfast.needs.model import KfuncNeed, ProgramNeeds
-from holdfast.terms import Evidence
+from holdfast.terms import Evidence, ProgramType
 
 __all__ = ["Finding", "FindingCode", "Hazards", "hazards"]
 
@@ -61,7 +61,7 @@ class Hazards:
     def __init__(self, lives: Lives, contracts: Sequence[Contract] = ()) -> None:
         self.lives = lives
         self.contracts = tuple(contracts)
-        self._found: dict[tuple[str, str, bool], tuple[Finding, ...]] = {}
+        self._found: dict[tuple[str, str, bool, ProgramType], tuple[Finding, ...]] = {}
         self._builds = {build.id: build for build in lives.builds}
 
     def of(self, needs: ProgramNeeds, facts: KernelFacts, local: Btf | None = None) -> list[Finding]:
@@ -73,7 +73,7 @@ class Hazards:
         found: list[Finding] = []
         for need in needs.needs:
             if isinstance(need, KfuncNeed):
-                for one in self._of_kfunc(need.name, facts, need.guarded):
+                for one in self._of_kfunc(need.name, facts, need.guarded, needs.program.type):
                     found.append(_at(one, need.source))
                 for row, text, evidence in wrong_on(need.name, facts, series_of(facts), local):
                     message = f"{text} ({row.source})"
@@ -83,18 +83,26 @@ class Hazards:
                     )
         return found
 
-    def _of_kfunc(self, name: str, facts: KernelFacts, guarded: bool) -> tuple[Finding, ...]:
-        key = (facts.id, name, guarded)
+    def _of_kfunc(
+        self, name: str, facts: KernelFacts, guarded: bool, kind: ProgramType
+    ) -> tuple[Finding, ...]:
+        key = (facts.id, name, guarded, kind)
         known = self._found.get(key)
         if known is None:
             build = self._builds.setdefault(facts.id, Build(facts))
             state = build.state(name)
             life = self.lives.life(name)
-            known = () if state.presence is Presence.ABSENT else tuple(self._all(life, build, state, guarded))
+            known = (
+                ()
+                if state.presence is Presence.ABSENT
+                else tuple(self._all(life, build, state, guarded, kind))
+            )
             self._found[key] = known
         return known
 
-    def _all(self, life: KfuncLife, build: Build, state: State, guarded: bool) -> Iterator[Finding]:
+    def _all(
+        self, life: KfuncLife, build: Build, state: State, guarded: bool, kind: ProgramType
+    ) -> Iterator[Finding]:
         if state.exposed:
             yield _finding(
                 FindingCode.BTF_BROKEN,
@@ -108,7 +116,7 @@ class Hazards:
         if not carried:
             yield from _graded(life, build.facts, guarded)
         ahead = [step for step in life.steps if step.before.version >= build.version]
-        yield from _tightened(life.name, ahead)
+        yield from _tightened(life.name, ahead, kind)
 
     def _contracts(self, life: KfuncLife, series: Series) -> Generator[Finding, None, bool]:
         """Findings from contracts; returns whether a binding one holds here."""
@@ -149,17 +157,21 @@ def _graded(life: KfuncLife, facts: KernelFacts, guarded: bool) -> Iterator[Find
         return  # what may come or go is no hazard to a call that asks first; what may change is
     hint = "guard the call by bpf_ksym_exists() and keep another way"
     if word is Grade.MOVING:
-        hint = "declare each prototype as NAME___flavor __weak, and check the newest kernels"
+        hint = "check the object on the newest kernels, and keep another way where one refuses it"
     message = f"its grade is {word}: {found.reason}"
     yield _finding(FindingCode.GRADE, life.name, message, Evidence.RULE, hint)
 
 
-def _tightened(name: str, ahead: Sequence[Step]) -> Iterator[Finding]:
-    """Newer kernels than this one that ask more. That it will be gone is told by the grade."""
+def _tightened(name: str, ahead: Sequence[Step], kind: ProgramType) -> Iterator[Finding]:
+    """Newer kernels than this one that ask programs of this type for more. That the kfunc will be gone is
+    told by the grade.
+    """
     hard = [
-        s
-        for s in ahead
-        if s.change.effect.is_hard and s.change.aspect not in (Aspect.PRESENCE, Aspect.MODULE)
+        step
+        for step in ahead
+        if step.change.effect.is_hard
+        and step.change.aspect not in (Aspect.PRESENCE, Aspect.MODULE)
+        and (step.change.program_types is None or kind in step.change.program_types)
     ]
     if not hard:
         return

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.clang import compile_c
-from tests.unit.history.fakes import Kfunc, Types, kernel
+from tests.unit.history.fakes import TC, XDP, Kfunc, Types, kernel
 
 from holdfast.btf import Btf
 from holdfast.elf import open_object
@@ -65,6 +65,15 @@ def test_what_newer_kernels_ask_more(program: Callable[..., ObjectSpec]) -> None
     assert "moving" in found[0].message and "7.3 gained KF_PERFMON" in found[1].message
     assert all(one.need == "kfunc bpf_foo" and one.hint for one in found)
     assert codes(findings(program(), TIGHT, lives)) == [FindingCode.GRADE]  # nothing is ahead of the newest
+
+
+def test_what_concerns_other_program_types_is_not_told(program: Callable[..., ObjectSpec]) -> None:
+    both = {"bpf_foo": Kfunc([("x", "u32")], types=(TC, XDP))}
+    old = [kernel(f"{one}.1", both) for one in ("6.1", "6.6", "6.12", "6.18")]
+    for types, expected in ((TC,), []), ((XDP,), [FindingCode.TIGHTENED]):
+        newest = kernel("7.3.1", {"bpf_foo": Kfunc([("x", "u32")], types=types)})
+        found = findings(program(), old[0], Lives([*old, newest]))
+        assert codes(found)[1:] == expected
 
 
 def test_gone_ahead_and_a_guard(program: Callable[..., ObjectSpec]) -> None:
