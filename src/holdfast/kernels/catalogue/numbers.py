@@ -28,7 +28,7 @@ def unplanes(data: bytes) -> Numbers:
     if len(data) % 4:
         raise DamagedError("a column is cut off")
     found = np.frombuffer(data, np.uint8).reshape(4, -1)
-    values = found[0].astype(np.int64)
+    values: Numbers = found[0].astype(np.int64)
     for at in range(1, 4):
         if found[at].any():  # most are small
             values |= found[at].astype(np.int64) << (8 * at)

@@ -99,7 +99,8 @@ class Catalogue:
         try:
             rows = index.read(self.folder)
         except FileNotFoundError:
-            rows = self._again("the index is missing") if any(self._blobs.names()) else []
+            begun = any(name.endswith(MANIFEST) for name in self._blobs.names())
+            rows = self._again("the index is missing") if begun else []
         except ForeignError as error:
             raise self._refusal(
                 f"it is a catalogue of {error}, and this Holdfast reads format 1",
@@ -289,13 +290,16 @@ class Catalogue:
                 str(self.folder or "catalogue"), problem, hint="name a folder of yours in XDG_DATA_HOME"
             )
         try:
-            (self.folder / "blobs").mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             own_folder(self.folder)
+            (self.folder / "blobs").mkdir(exist_ok=True, mode=0o700)
             fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)
                 self._load()
                 self._sweep()
+                if not self._rows:  # so that one that is missing is one that was lost
+                    index.write(self.folder, [])
                 yield self.folder
             finally:
                 os.close(fd)
