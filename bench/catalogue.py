@@ -2,8 +2,8 @@
 """``python -m bench.catalogue``: how large a catalogue is, and how soon its kernels can be asked.
 
 For each kernel: what it brought onto the disk, the CPU time until its facts can be asked with nothing in the
-cache (cold) and with all there (warm), of a new process each, imports left out; the same for its symbols. With
-``--add`` also the time to add it again, to an empty catalogue that grows.
+cache (cold) and with all there (warm), of a new process each, imports left out; the same for its symbols.
+With ``--add`` also the time to add it again, to an empty catalogue that grows.
 """
 
 from __future__ import annotations
