@@ -20,6 +20,9 @@ from holdfast.kernels.answer import Answer
 from holdfast.kernels.host import HostFacts
 from holdfast.kernels.kfuncs import FMOD_RET_TESTS, KfuncFacts, Registration, tagged_kfuncs
 from holdfast.kernels.probed import HelperUse, KfuncUse, KindUse, ProbeFacts
+from holdfast.rules import kfunc_filters
+from holdfast.rules.ask import Allowed
+from holdfast.rules.btf_ask import BtfAsk
 from holdfast.terms import AttachType, Evidence, MapType, ProgramType
 
 __all__ = ["Answer", "HostFacts", "Kallsyms", "KernelFacts", "KfuncFacts", "Place", "Registration"]
@@ -202,11 +205,19 @@ class KernelFacts:
         return self._known("bpf_map_type", map_type, f"BPF_MAP_TYPE_{map_type.name}")
 
     def attach_type(self, attach_type: AttachType) -> Answer:
-        """Whether ``enum bpf_attach_type`` has it."""
+        """Whether programs can be attached so: by a probe, else whether ``enum bpf_attach_type`` has it."""
+        probed = self.probes.attach_types.get(attach_type) if self.probes else None
+        if probed is not None:
+            return Answer(probed, Evidence.PROBE, _tried(probed, "program", attach_type.name))
         return self._known("bpf_attach_type", attach_type, f"BPF_{attach_type.name}")
 
     def link_type(self, name: str) -> Answer:
-        """Whether ``enum bpf_link_type`` has it; ``name`` without ``BPF_LINK_TYPE_``, as in ``TCX``."""
+        """Whether there are such links: by a probe, else whether ``enum bpf_link_type`` has it; ``name``
+        without ``BPF_LINK_TYPE_``, as in ``TCX``.
+        """
+        probed = self.probes.link_types.get(name) if self.probes else None
+        if probed is not None:
+            return Answer(probed, Evidence.PROBE, _tried(probed, "link", name))
         values = self.enumerators("bpf_link_type")
         if values is None:
             return _UNKNOWN("enum bpf_link_type is not in the kernel's BTF")
@@ -298,11 +309,11 @@ class KernelFacts:
 
     def _probed_kfunc(self, name: str) -> dict[ProgramType, set[bool | None]]:
         """Answers for a kfunc by program type, over all attach types that were asked."""
-        if not self._kfunc_answers and self.probes is not None:
-            for use, value in self.probes.kfuncs.items():
-                by_type = self._kfunc_answers.setdefault(use.name, {})
-                by_type.setdefault(use.program_type, set()).add(value)
-        return self._kfunc_answers.get(name, {})
+        if self.probes is None:
+            return {}
+        if name not in self._kfunc_answers:
+            self._kfunc_answers[name] = self.probes.kfunc_by_type(name)
+        return self._kfunc_answers[name]
 
     def kfunc_names(self) -> list[str]:
         """Names of all kfuncs that are tagged or registered, sorted; targets of fmod_ret are left out.
@@ -360,12 +371,14 @@ class KernelFacts:
         program_type: ProgramType,
         attach_type: AttachType | None = None,
         sleepable: bool | None = None,
+        member: tuple[str, str] | None = None,
     ) -> Answer:
         """Whether a program of this type may call the kfunc.
 
-        Asked of a probe, then of the registration; without both only absence is certain. ``attach_type`` and
-        ``sleepable`` None ask whether any program of the type may. A yes does not mean that every such
-        program may: flags (KF_SLEEPABLE and the like) are not judged.
+        Asked of a probe, then of the registration and its filters; without both only absence is certain.
+        ``attach_type`` and ``sleepable`` None ask whether any program of the type may; ``member`` is the
+        struct and the member that a struct_ops program fills. A yes does not mean that every such program
+        may: flags (KF_SLEEPABLE and the like) are not judged.
         """
         if self.probes is not None:
             probed = self.probes.kfunc(KfuncUse(name, program_type, attach_type, sleepable))
@@ -373,15 +386,40 @@ class KernelFacts:
                 return _call_tried(probed, program_type)
         registration = self._registration(name)
         if registration is not None and registration.program_types is not None:
+            if program_type is ProgramType.EXT and program_type not in registration.program_types:
+                return _UNKNOWN("an EXT program may call what the program that it replaces may")
             if program_type not in registration.program_types:
                 return Answer(False, Evidence.INIT_CODE, f"it is not registered for {program_type.name}")
-            if not registration.narrowed:
-                return Answer(True, Evidence.INIT_CODE, f"it is registered for {program_type.name}")
-            return _UNKNOWN(f"it is registered for {program_type.name} with a filter that admits fewer")
+            return self._filtered(registration, name, program_type, attach_type, member)
         registered = self.is_kfunc(name)
         if registered.value is False:
             return registered
         return _UNKNOWN("BTF does not say which program types may call it")
+
+    def _filtered(
+        self,
+        registration: Registration,
+        name: str,
+        program_type: ProgramType,
+        attach_type: AttachType | None,
+        member: tuple[str, str] | None,
+    ) -> Answer:
+        yes = Answer(True, Evidence.INIT_CODE, f"it is registered for {program_type.name}")
+        if not registration.narrowed:
+            return yes
+        if registration.filters is None:
+            return _UNKNOWN(f"it is registered for {program_type.name} with a filter that admits fewer")
+        filters = registration.filters.get(program_type, ())
+        if not filters:
+            return yes
+        caller = kfunc_filters.Caller(program_type, attach_type, *(member or (None, None)))
+        ask = BtfAsk(self.vmlinux, self.config, None, None, None, self.arch)
+        ruling = kfunc_filters.admitted_by_all(filters, name, caller, ask)
+        if ruling.allowed is Allowed.YES:
+            return yes
+        if ruling.allowed is Allowed.NO:
+            return Answer(False, Evidence.INIT_CODE, f"its filter refuses it: {ruling.told}")
+        return _UNKNOWN(f"it is registered for {program_type.name} with a filter: {ruling.told}")
 
     # -- attach targets ----------------------------------------------------------------------------
 
@@ -423,7 +461,7 @@ class KernelFacts:
         return Answer(bool(found), Evidence.SYSTEM, note)
 
     def version_text(self) -> str:
-        """What ``LINUX_KERNEL_VERSION`` of libbpf is made from: ``6.1.176`` of a release like ``6.1.0-50``."""
+        """What ``LINUX_KERNEL_VERSION`` of libbpf is made from: ``6.1.176`` of release ``6.1.0-50``."""
         return self.upstream or self.release
 
     # -- config ------------------------------------------------------------------------------------

@@ -47,6 +47,10 @@ class Registration:
     by_type: Mapping[ProgramType, frozenset[str]] | None = None
     """Flags per program type, only where sets that differ hold it (hid_bpf_* in 7.3: KF_SLEEPABLE for
     SYSCALL alone); None where ``flags`` are those of every set."""
+    filters: Mapping[ProgramType, tuple[str, ...]] | None = None
+    """Names of the filter functions that are run for it, by program type; those that are absent run none.
+    None where only ``narrowed`` is known.
+    """
 
 
 @dataclass(frozen=True, slots=True)

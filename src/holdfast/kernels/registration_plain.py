@@ -31,6 +31,9 @@ def _row(one: Registration) -> dict[str, Any]:
         "by_type": None
         if one.by_type is None
         else {kind.name: sorted(flags) for kind, flags in sorted(one.by_type.items())},
+        "filters": None
+        if one.filters is None
+        else {kind.name: list(names) for kind, names in sorted(one.filters.items())},
     }
 
 
@@ -46,11 +49,14 @@ def _registration(raw: object, name: str) -> Registration:
     if not isinstance(raw, dict):
         raise ValueError(f"{what} is no object")
     types, module, by_type = raw.get("program_types"), raw.get("module"), raw.get("by_type")
+    filters = raw.get("filters")
     narrowed = raw.get("narrowed")
     if not isinstance(narrowed, bool):
         raise ValueError(f"{what}.narrowed is neither true nor false")
     if by_type is not None and not isinstance(by_type, dict):
         raise ValueError(f"{what}.by_type is no object")
+    if filters is not None and not isinstance(filters, dict):
+        raise ValueError(f"{what}.filters is no object")
     return Registration(
         _flags(raw.get("flags"), what),
         None if types is None else frozenset(_type(one, what) for one in _list(types, what)),
@@ -60,6 +66,12 @@ def _registration(raw: object, name: str) -> Registration:
         None
         if by_type is None
         else {_type(kind, what): _flags(flags, what) or frozenset() for kind, flags in by_type.items()},
+        None
+        if filters is None
+        else {
+            _type(kind, what): tuple(_name(name, what) for name in _list(names, what))
+            for kind, names in filters.items()
+        },
     )
 
 

@@ -147,7 +147,8 @@ def _registration(name: str, row: _Row, hooks: HookTypes | None, notes: list[str
         evidence += (Evidence.INIT_CODE,)
         if hooks.evidence is not Evidence.INIT_CODE:
             evidence += (hooks.evidence,)
-    return Registration(flags, types, bool(row.filters), evidence, row.module, by_type)
+    filters = {kind: tuple(its) for kind, its in sorted(row.filters.items())}
+    return Registration(flags, types, bool(row.filters), evidence, row.module, by_type, filters)
 
 
 def _flags_by_type(
