@@ -36,7 +36,7 @@ WORDS = frozenset(
 OPENS = frozenset({"BTF_SET8_START", "BTF_KFUNCS_START"})
 CLOSES = frozenset({"BTF_SET8_END", "BTF_KFUNCS_END"})
 SET = re.compile(r"\bBTF_(SET8|KFUNCS)_START \( (\w+) \)(.*?)\bBTF_\1_END \( \2 \)", re.S)
-ENTRY = re.compile(r"\bBTF_ID(?:_FLAGS)? \( func , (\w+) (?:, ([^;]*?) )?\)", re.S)
+ENTRY = re.compile(r"\bBTF_ID(?:_FLAGS)? \( func , (\w+) (?:, ((?:[^();]|\([^();]*\))*?) )?\)")
 STRUCT = re.compile(r"\bstruct btf_kfunc_id_set (\w+) = \{(.*?)\}", re.S)
 REGISTER = re.compile(r"\bregister_btf_(kfunc|fmodret)_id_set \( (.*?) ?& (\w+) \)", re.S)
 HOOK = re.compile(r"\bbpf_prog_type_to_kfunc_hook \( enum bpf_prog_type \w+ \)\s*\{(.*?)\n\s*\}\s*\n", re.S)
