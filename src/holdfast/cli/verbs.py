@@ -9,7 +9,8 @@ __all__ = ["VERBS"]
 VERBS = {
     "needs": "List what each program of an object requires of a kernel.",
     "check": "Say where objects and bundles load, and if not, why not.",
-    "kernels": "Show what a kernel offers.",
+    "kernels": "Show, add, fetch, probe and compare kernels.",
+    "kfunc": "Tell the life of a kfunc: where, prototype, flags, callable from, grade.",
     "run": "Load the best variant of a bundle here, or its fallback.",
     "rss": "Receive-side scaling for multiqueue TAP devices.",
 }

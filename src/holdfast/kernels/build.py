@@ -17,7 +17,7 @@ from holdfast.kernels.kallsyms import SymbolText
 from holdfast.kernels.record import KernelPieces, KernelRecord, ModulePiece
 from holdfast.kernels.upstream import upstream_version
 
-__all__ = ["facts_of", "record_of", "record_of_path"]
+__all__ = ["add_package", "facts_of", "record_of", "record_of_btf", "record_of_path"]
 
 Step = Callable[[str], object]
 """Called with what is being read, for those who wait."""
@@ -144,3 +144,46 @@ def facts_of(record: KernelRecord, *, vmlinux: Btf | None = None) -> KernelFacts
         upstream=record.upstream,
     )
     return facts if record.probes is None else replace(facts, probes=record.probes)
+
+
+def add_package(
+    paths: Sequence[str | Path],
+    *,
+    distribution: str = "",
+    suite: str = "",
+    source: str = "",
+    source_version: str = "",
+    step: Step = lambda _: None,
+) -> str:
+    """Put the kernel of a package (``paths[0]``, the rest its other parts) into the user's catalogue; its id.
+
+    The rest says where the package is from, as far as its control file does not. Raises
+    :exc:`~holdfast.errors.KernelFileError`.
+    """
+    from holdfast.kernels.catalogue import Catalogue
+
+    record = record_of_path(paths[0], parts=paths[1:], source=distribution, step=step)
+    if record.package is not None:
+        found = record.package
+        origin = replace(
+            found,
+            distribution=found.distribution or distribution,
+            suite=found.suite or suite,
+            source=found.source or source,
+            source_version=found.source_version or source_version,
+        )
+        record = replace(record, package=origin)
+    step("adding it to the catalogue")
+    return Catalogue.open().add(record).id
+
+
+def record_of_btf(path: str | Path) -> KernelRecord:
+    """A file with raw BTF: nothing but types is known, and its name is its id. Raises
+    :exc:`~holdfast.errors.KernelFileError`.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise KernelFileError(str(path), f"it cannot be read: {error.strerror}") from None
+    _read(data, None, str(path))
+    return KernelRecord(f"file/{Path(path).name}", "", "", "file", "", data)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``holdfast kernels list``: the kernels that verdicts can be asked for."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from holdfast.cli.exit_status import ExitStatus
+
+__all__ = ["command"]
+
+SCHEMA_VERSION = 1
+
+
+@click.command("list")
+@click.argument("selectors", metavar="[SEL]...", nargs=-1)
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def command(selectors: tuple[str, ...], form: str) -> int:
+    """List the running kernel and those of the catalogue, or those that SEL (an id or a glob) names."""
+    from fnmatch import fnmatchcase
+
+    from holdfast.errors import UsageError
+    from holdfast.kernels.catalogue import Shelf
+
+    here = os.uname()
+    rows: list[dict[str, object]] = [
+        {
+            "id": f"live/{here.release}",
+            "release": here.release,
+            "arch": here.machine,
+            "source": "live",
+            "package": None,
+            "builtin": False,
+            "probes": False,
+        }
+    ]
+    shelf = Shelf.open()
+    for note in shelf.notes:
+        click.echo(f"note: {note}", err=True)
+    for entry in shelf.entries():
+        kept = entry.row
+        rows.append(
+            {
+                "id": kept.id,
+                "release": kept.release,
+                "arch": kept.arch,
+                "source": kept.source,
+                "package": kept.package or None,
+                "builtin": entry.is_builtin,
+                "probes": kept.has_probes,
+            }
+        )
+    if selectors:
+        for selector in selectors:
+            if not any(fnmatchcase(str(row["id"]), selector) for row in rows):
+                raise UsageError(f"no kernel {selector!r}", hint="`holdfast kernels list` shows all")
+        rows = [row for row in rows if any(fnmatchcase(str(row["id"]), one) for one in selectors)]
+    if form == "json":
+        from holdfast.cli.console import print_json
+
+        print_json({"schema_version": SCHEMA_VERSION, "kernels": rows})
+    else:
+        for row in rows:
+            click.echo(_line(row))
+    return ExitStatus.OK
+
+
+def _line(row: dict[str, object]) -> str:
+    notes = [row["package"], "built in" if row["builtin"] else "", "probed" if row["probes"] else ""]
+    return f"{row['id']:<44} {row['arch']:<8} {', '.join(str(one) for one in notes if one)}".rstrip()
