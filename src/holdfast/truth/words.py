@@ -72,50 +72,74 @@ _MEANS: Final[dict[WordsClass, frozenset[ReasonCode]]] = {
 }
 
 # In this order: the first pattern that is found says the class. Verifier texts: kernel/bpf/verifier.c, btf.c
-# of the trees 5.10 to 7.1; libbpf's: libbpf.c, relo_core.c of 1.7.
+# of the trees 5.10 to 7.1, and what libbpf 1.7 puts in their place (fixup_log_*()); libbpf's: libbpf.c,
+# relo_core.c of 1.7.
 _VERIFIER: Final = (
-    (WordsClass.CORE, r"unknown func.*#195896080|func unknown#195896080|invalid CO-RE relocation|call unknown#"),
-    (WordsClass.KFUNC, r"calling kernel function|invalid kfunc call|kernel function .* is not allowed|#2002\d{6}"),
-    (WordsClass.KSYM, r"invalid.*ldimm64.*(ksym|btf_id)|unresolved ksym|address for kernel symbol|#2001\d{6}"),
-    (WordsClass.SLEEPABLE, r"must be sleepable|is not sleepable|cannot be sleepable|can be sleepable|sleepable kfunc"),
+    (
+        WordsClass.CORE,
+        r"unknown func.*#195896080|func unknown#195896080|invalid CO-RE relocation|call unknown#",
+    ),
+    (WordsClass.CORE, r"failed to resolve CO-RE relocation"),
+    (
+        WordsClass.KFUNC,
+        r"calling kernel function|invalid kfunc call|kernel function .* is not allowed|#2002\d{6}",
+    ),
+    (
+        WordsClass.KFUNC,
+        r"kfunc '.*' is referenced but wasn't resolved|does not support calling kernel function",
+    ),
+    (
+        WordsClass.KSYM,
+        r"invalid.*ldimm64.*(ksym|btf_id)|unresolved ksym|address for kernel symbol|#2001\d{6}",
+    ),
+    (WordsClass.SLEEPABLE, r"must be sleepable|is not sleepable|can(?:not)? be sleepable|sleepable kfunc"),
     (WordsClass.LICENSE, r"non-GPL compatible|from non-GPL|GPL.compatible|must have a GPL"),
-    (WordsClass.HELPER, r"unknown func|invalid func|cannot use helper|program of this type cannot use|"
-     r"helper call is not allowed|function not allowed"),
+    (WordsClass.HELPER, r"unknown func|invalid func|cannot use helper|program of this type cannot use"),
+    (WordsClass.HELPER, r"helper call is not allowed|function not allowed"),
     (WordsClass.PRIVILEGE, r"requires CAP_|CAP_SYS_ADMIN|pointer comparison prohibited"),
-    (WordsClass.TARGET, r"attach to unsupported|is not a (?:function|typedef)|FENTRY|address of function|"
-     r"could not be found|Attaching|attach_btf|can attach|modif(?:y|ied) return|is not modifiable|"
-     r"attach program|attach_prog|points to disabled hook|btf_id \d+ (?:is not|points)"),
-    (WordsClass.GLOBAL_FUNCTION, r"Global function|arg#\d+ .*(?:not supported|global)|"
-     r"Caller passes invalid args|functions? with|function .* with .* args"),
-    (WordsClass.MAP, r"cannot be used by|is not compatible with|maps? .*not.*(?:allowed|supported)|"
-     r"doesn't support|sleepable programs can only use|cannot use bpf_(?:timer|spin_lock|list_head|rb_root)|"
-     r"map .* not supported|only (?:hash|array).*maps"),
-    (WordsClass.CONTEXT, r"invalid bpf_context access|invalid ctx access|dereference of modified ctx|"
-     r"func '.*' (?:doesn't have|arg\d|size)|invalid access to context"),
-    (WordsClass.INSTRUCTION, r"unknown opcode|uses reserved fields|unknown insn|invalid BPF_|back-edge|"
-     r"loop detected|unknown class|tail_calls? (?:in|are|is) .*(?:not allowed|mixed)|"
-     r"only (?:allowed|supported).*jit|JIT does not support|does not support.*atomic|BPF_(?:JMP|ALU) uses"),
-    (WordsClass.SIZE, r"too many|too large|program is too|combined stack|jumps is too complex|"
-     r"BPF program is too large"),
-)  # fmt: skip
+    (WordsClass.TARGET, r"attach to unsupported|is not a (?:function|typedef)|FENTRY|address of function"),
+    (WordsClass.TARGET, r"could not be found|Attaching|attach_btf|can attach|modif(?:y|ied) return"),
+    (WordsClass.TARGET, r"is not modifiable|attach program|attach_prog|points to disabled hook"),
+    (WordsClass.TARGET, r"btf_id \d+ (?:is not|points)"),
+    (WordsClass.GLOBAL_FUNCTION, r"Global function|arg#\d+ .*(?:not supported|global)"),
+    (WordsClass.GLOBAL_FUNCTION, r"Caller passes invalid args|functions? with|function .* with .* args"),
+    (WordsClass.MAP, r"map '.*' wasn't created|invalid BPF map reference"),
+    (WordsClass.MAP, r"cannot be used by|is not compatible with|maps? .*not.*(?:allowed|supported)"),
+    (WordsClass.MAP, r"doesn't support|sleepable programs can only use|only (?:hash|array).*maps"),
+    (WordsClass.MAP, r"cannot use bpf_(?:timer|spin_lock|list_head|rb_root)"),
+    (WordsClass.CONTEXT, r"invalid bpf_context access|invalid ctx access|dereference of modified ctx"),
+    (WordsClass.CONTEXT, r"func '.*' (?:doesn't have|arg\d|size)|invalid access to context"),
+    (WordsClass.INSTRUCTION, r"unknown opcode|uses reserved fields|unknown insn|invalid BPF_|unknown class"),
+    (WordsClass.INSTRUCTION, r"back-edge|loop detected|tail_calls? (?:in|are|is) .*(?:not allowed|mixed)"),
+    (
+        WordsClass.INSTRUCTION,
+        r"only (?:allowed|supported).*jit|JIT does not support|does not support.*atomic",
+    ),
+    (WordsClass.INSTRUCTION, r"BPF_(?:JMP|ALU) uses"),
+    # a kernel that takes no function as a callback counts one that nothing else calls as too many
+    (WordsClass.INSTRUCTION, r"number of funcs in func_info doesn't match"),
+    (WordsClass.SIZE, r"too many|too large|program is too|combined stack|jumps is too complex"),
+)
 _LIBBPF: Final = (
     (WordsClass.CORE, r"relo #\d+.*(?:failed|fatal)|failed to relocate CO-RE|CO-RE reloc"),
     (WordsClass.KFUNC, r"extern \(func ksym\)|kfunc '"),
-    (WordsClass.KSYM, r"extern \((?:var )?ksym\)|extern '.*' \(strong\): not resolved|var ksym|unresolved.*extern"),
+    (WordsClass.KSYM, r"extern \((?:var )?ksym\)|extern '.*' \(strong\): not resolved|var ksym"),
+    (WordsClass.KSYM, r"unresolved.*extern"),
     (WordsClass.KCONFIG, r"extern \(kcfg\)|kconfig|CONFIG_\w+"),
     (WordsClass.STRUCT_OPS, r"struct_ops"),
     (WordsClass.KERNEL_BTF, r"kernel BTF is missing|Error loading vmlinux BTF|valid kernel BTF"),
-    (WordsClass.TARGET, r"failed to find kernel BTF type ID|BTF type ID of|no BTF attach|"
-     r"attach_prog_fd|not found in kernel BTF|failed to find.*attach|BTF is not found"),
-    (WordsClass.SECTION, r"missing BPF prog type|unrecognized|unexpected program type|check ELF section name"),
+    (WordsClass.TARGET, r"failed to find kernel BTF type ID|BTF type ID of|no BTF attach|attach_prog_fd"),
+    (WordsClass.TARGET, r"not found in kernel BTF|failed to find.*attach|BTF is not found"),
+    (WordsClass.SECTION, r"missing BPF prog type|unrecognized|unexpected program type"),
+    (WordsClass.SECTION, r"check ELF section name"),
     (WordsClass.MAP, r"map '.*': failed to (?:create|auto)|failed to create map|map .*:.*can't|inner map"),
     (WordsClass.PRIVILEGE, r"permission error|-EPERM|Operation not permitted"),
     (WordsClass.LINK, r"failed to relocate|sub-?program|bad (?:call|map) relo|no .*relocation"),
-)  # fmt: skip
+)
 _NOISE: Final = re.compile(
-    r"^(?:processed \d+|verification time|stack depth|max_states|insns_|\d+: |from \d+|;|R\d|func#|mark_precise|"
-    r"-- (?:BEGIN|END)|reg type unsupported for arg)|failed to load(?: object)?[: ]|BPF program load failed|"
-    r"failed to prepare load attributes|elf: skipping|failed to load object|BEGIN PROG LOAD LOG"
+    r"^(?:processed \d+|verification time|stack depth|max_states|insns_|\d+: |from \d+|;|R\d|func#|"
+    r"mark_precise|-- (?:BEGIN|END)|reg type unsupported for arg)|failed to load(?: object)?[: ]|"
+    r"BPF program load failed|failed to prepare load attributes|elf: skipping|BEGIN PROG LOAD LOG"
 )
 
 

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Objects into one booted kernel, each program on its own, and what it said of each.
+
+Many programs go into one job and many jobs into one boot. What breaks a guest or a job is tried once more by
+itself; after that it is told as trouble, which is no verdict.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from holdfast.truth.journal import Journal, journal_name
+from holdfast.truth.subject import Load
+from holdfast.vm.boot import Guest
+from holdfast.vm.errors import GuestError
+from holdfast.vm.job import Job, JobResult
+from holdfast.vm.kernel import BootKernel
+from holdfast.vm.series import carry_out
+
+__all__ = ["Said", "Task", "Trouble", "carry_out_task"]
+
+_CALL: Final = "holdfast.vm.guest.jobs:load_objects"
+_PROGRAMS: Final = 64  # of a job; the guest's libbpf asks its kernel once for each job
+_BYTES: Final = 8 << 20  # of objects in a job
+_SILENCE: Final = 300.0  # seconds for one program; the longest of Debian's take some 20 s under TCG
+_BOOTS: Final = 8  # of one kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one process does: these objects on this kernel.
+
+    ``paths`` are the kernel's package or image and its other parts; ``kernel`` is its id; ``folder`` keeps
+    the journals, None keeps none; ``accelerator`` as :meth:`holdfast.vm.Guest.boot` takes it.
+    """
+
+    kernel: str
+    paths: tuple[Path, ...]
+    loads: tuple[Load, ...] = field(repr=False)
+    modules: tuple[str, ...] = ()
+    loader: str = ""
+    folder: Path | None = None
+    accelerator: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a kernel said to one program: ``row`` as :func:`holdfast.vm.guest.load_alone.load_alone` gives it,
+    with ``sha256``. ``remembered`` when it is from a run before.
+    """
+
+    kernel: str
+    row: dict[str, Any] = field(repr=False)
+    remembered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why there is no answer: about one program, or (``program`` None) about the kernel with all that was
+    left. ``console`` is the end of the guest's.
+    """
+
+    kernel: str
+    message: str
+    sha256: str | None = None
+    program: str | None = None
+    console: tuple[str, ...] = ()
+
+
+_Part = tuple[Load, tuple[str, ...]]
+
+
+def carry_out_task(task: Task, *, boots: int = _BOOTS) -> Iterator[Said | Trouble]:
+    """What the kernel said to each program, those first that are remembered.
+
+    Raises :exc:`~holdfast.errors.KernelFileError` for a kernel that cannot be read or booted at all.
+    """
+    kernel = BootKernel.from_path(task.paths[0], parts=task.paths[1:])
+    name = journal_name(task.kernel, kernel.release, kernel.boot_file(), task.loader)
+    journal = Journal(task.folder / name if task.folder else None)
+    wanted = {(load.sha256, program) for load in task.loads for program in load.programs}
+    done: set[tuple[str, str]] = set()
+    for row in journal.rows():
+        key = row["sha256"], row["program"]
+        if key in wanted - done:
+            done.add(key)
+            yield Said(task.kernel, row, True)
+    left = [
+        (load, programs)
+        for load in task.loads
+        if (programs := tuple(one for one in load.programs if (load.sha256, one) not in done))
+    ]
+    if not left:
+        return
+
+    def boot() -> Guest:
+        return Guest.boot(kernel, modules=task.modules, accelerator=task.accelerator)
+
+    yield from _Series(task.kernel, left, journal).run(boot, boots)
+
+
+class _Series:
+    """The jobs of one kernel, with what is left over from those that broke."""
+
+    def __init__(self, kernel: str, parts: Iterable[_Part], journal: Journal) -> None:
+        self._kernel = kernel
+        self._journal = journal
+        self._chunks = deque(_chunks(parts))
+        self._tried: set[tuple[str, str]] = set()
+
+    def run(self, boot: Callable[[], Guest], boots: int) -> Iterator[Said | Trouble]:
+        current: list[_Part] = []
+
+        def jobs() -> Iterator[Job]:
+            nonlocal current
+            while self._chunks:
+                current = self._chunks.popleft()
+                yield _job(current)
+
+        try:
+            for result in carry_out(boot, jobs(), boots=boots):
+                yield from self._take(current, result)
+                current = []
+        except GuestError as error:
+            left = [*current, *(part for chunk in self._chunks for part in chunk)]
+            yield from self._answers(current, error.parts)
+            answered = len(error.parts)
+            count = sum(len(programs) for _, programs in left) - answered
+            message = f"{error.message} ({count} programs were left)"
+            yield Trouble(self._kernel, message, console=error.console)
+
+    def _take(self, chunk: list[_Part], result: JobResult) -> Iterator[Said | Trouble]:
+        yield from self._answers(chunk, result.parts)
+        flat = [(load, program) for load, programs in chunk for program in programs]
+        rest = flat[len(result.parts) :]
+        if not rest:
+            return
+        (load, program), *after = rest
+        key = load.sha256, program
+        if key in self._tried:
+            said = tuple(result.said.splitlines()[-40:])
+            problem = result.problem or "the job gave no answer"
+            yield Trouble(self._kernel, problem, *key, console=said)
+        else:
+            self._tried.add(key)
+            self._chunks.append([(load, (program,))])
+        if after:
+            self._chunks.appendleft([(one, (name,)) for one, name in after])
+
+    def _answers(self, chunk: list[_Part], parts: Iterable[Any]) -> Iterator[Said | Trouble]:
+        for part in parts:
+            load = chunk[part["object"]][0]
+            row = {key: value for key, value in part.items() if key != "object"} | {"sha256": load.sha256}
+            if row["loaded"] is None:
+                yield Trouble(self._kernel, row["error"], load.sha256, row["program"])
+                continue
+            self._journal.add(row)
+            yield Said(self._kernel, row)
+
+
+def _job(chunk: list[_Part]) -> Job:
+    objects = [
+        {"name": Path(load.name).name, "content": load.content, "programs": list(programs)}
+        for load, programs in chunk
+    ]
+    return Job(f"{len(objects)} objects from {objects[0]['name']}", _CALL, {"objects": objects}, _SILENCE)
+
+
+def _chunks(parts: Iterable[_Part]) -> Iterator[list[_Part]]:
+    chunk: list[_Part] = []
+    programs = size = 0
+    for load, names in parts:
+        for start in range(0, len(names), _PROGRAMS):
+            some = names[start : start + _PROGRAMS]
+            if chunk and (programs + len(some) > _PROGRAMS or size + len(load.content) > _BYTES):
+                yield chunk
+                chunk, programs, size = [], 0, 0
+            chunk.append((load, some))
+            programs += len(some)
+            size += len(load.content)
+    if chunk:
+        yield chunk
