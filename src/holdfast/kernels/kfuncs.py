@@ -19,13 +19,13 @@ from holdfast.terms import Evidence, ProgramType
 
 __all__ = ["FMOD_RET_TESTS", "KfuncFacts", "Registration", "tagged_kfuncs"]
 
-FMOD_RET_TESTS: Final = frozenset(
-    {"bpf_fentry_test1", "bpf_modify_return_test", "bpf_modify_return_test2", "bpf_modify_return_test_tp"}
-)
+FMOD_RET_TESTS: Final = frozenset({"bpf_fentry_test1", "bpf_modify_return_test", "bpf_modify_return_test2"})
 """Tagged ``bpf_kfunc`` and callable from no program.
 
 net/bpf/test_run.c lists them in a kfunc set (bpf_test_modify_return_ids) that is registered by
-register_btf_fmodret_id_set(), the only user of it in 6.12, 6.18 and 7.1. A tag does not tell the two apart.
+register_btf_fmodret_id_set(), the only user of it in 6.12, 6.18, 7.1 and 7.2. A tag does not tell the two
+apart. The set's fourth member, bpf_modify_return_test_tp, is in the kfuncs of all program types as well
+(common_btf_ids in kernel/bpf/helpers.c).
 """
 
 

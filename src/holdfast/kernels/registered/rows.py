@@ -21,6 +21,7 @@ Filters = Mapping[ProgramType, tuple[str, ...]]
 # What register_btf_fmodret_id_set() registers, for images whose code is not read: fmod_ret targets of
 # net/bpf/test_run.c, of HID-BPF in 6.3 to 6.10 and of MPTCP (net/mptcp/bpf.c).
 _FMOD_RET: Final = FMOD_RET_TESTS | {
+    "bpf_modify_return_test_tp",
     "hid_bpf_device_event",
     "hid_bpf_rdesc_fixup",
     "__hid_bpf_tail_call",
