@@ -444,7 +444,8 @@ def _substitute(macro: Macro, arguments: list[list[str]]) -> list[str]:
         for argument in arguments[len(params) - 1 :]:
             last += [",", *argument] if last else argument
         arguments = [*arguments[: len(params) - 1], last]
-    given: dict[str, list[str]] = {**dict.fromkeys(params, []), **dict(zip(params, arguments, strict=False))}
+    given: dict[str, list[str]] = {name: [] for name in params}  # an empty __VA_ARGS__ may be left out
+    given |= dict(zip(params, arguments, strict=False))
     out: list[str] = []
     body = macro.body
     position = 0

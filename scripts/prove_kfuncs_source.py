@@ -18,6 +18,7 @@ from pathlib import Path
 from prove_kfuncs_cpp import Config, Preprocessor, ReadError, Unit, strip_comments
 from prove_kfuncs_kbuild import VMLINUX, Kbuild
 from prove_kfuncs_prototypes import Prototype, definition
+from prove_kfuncs_reach import never_runs
 
 __all__ = ["Kfunc", "Source", "read"]
 
@@ -240,6 +241,8 @@ class _Reader:
         if around is None:
             raise ReadError(f"{unit.path}: a registration outside of a function")
         name = around.name
+        if never_runs(unit.text, around.body, position, self.config):
+            return False
         used = re.compile(rf"\b{name}\b")
         if len(used.findall(unit.text)) > 1:
             return True

@@ -13,6 +13,7 @@ sys.path.append(str(ROOT / "scripts"))  # the scripts import each other by name
 
 from prove_kfuncs_cpp import Config, Preprocessor, ReadError, Unit  # noqa: E402
 from prove_kfuncs_prototypes import definition, parse  # noqa: E402
+from prove_kfuncs_reach import never_runs  # noqa: E402
 
 CONFIG = Config.parse('CONFIG_A=y\nCONFIG_M=m\nCONFIG_64BIT=y\nCONFIG_NUMBER=250\nCONFIG_NAME="x"\n')
 
@@ -164,3 +165,40 @@ def test_implicit_arguments_are_dropped_from_the_first_on() -> None:
 def test_what_is_no_prototype(text: str) -> None:
     with pytest.raises(ReadError):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("body", "runs"),
+    [
+        ("if ( IS_ENABLED ( CONFIG_A ) ) { CALL ( ) ; }", True),
+        ("if ( IS_ENABLED ( CONFIG_GONE ) ) CALL ( ) ;", False),
+        ("if ( ! IS_ENABLED ( CONFIG_GONE ) ) CALL ( ) ; else x ;", True),
+        ("if ( IS_BUILTIN ( CONFIG_M ) ) x ; else if ( y ) { CALL ( ) ; }", True),
+        ("if ( IS_MODULE ( CONFIG_M ) ) x ; else { CALL ( ) ; }", False),
+        ("if ( ret || ! IS_ENABLED ( CONFIG_GONE ) ) return ret ; return CALL ( ) ;", False),  # 7.3
+        ("if ( ret || ! IS_ENABLED ( CONFIG_A ) ) return ret ; return CALL ( ) ;", True),
+        ("if ( ret && ! IS_ENABLED ( CONFIG_GONE ) ) return ret ; CALL ( ) ;", True),
+        ("if ( ! IS_ENABLED ( CONFIG_GONE ) ) { a ( ) ; return 0 ; } CALL ( ) ;", False),
+        ("if ( ! IS_ENABLED ( CONFIG_GONE ) ) goto out ; x ; out : CALL ( ) ;", True),
+        ("if ( ! ( IS_ENABLED ( CONFIG_GONE ) && y ) ) return 0 ; CALL ( ) ;", False),
+        ("if ( f ( IS_ENABLED ( CONFIG_GONE ) ) ) CALL ( ) ;", True),
+        ("while ( IS_ENABLED ( CONFIG_A ) ) { if ( x ) return 1 ; CALL ( ) ; }", True),
+        ("for ( ; ; ) { if ( ! IS_ENABLED ( CONFIG_GONE ) ) return 1 ; CALL ( ) ; }", False),
+        ("do { x ; } while ( IS_ENABLED ( CONFIG_A ) ) ; CALL ( ) ;", True),
+        ("switch ( x ) { case IS_ENABLED ( CONFIG_A ) : return 1 ; default : CALL ( ) ; }", True),
+        ("int a [ ] = { IS_ENABLED ( CONFIG_A ) , } ; if ( CALL ( ) ) return 1 ;", True),
+    ],
+)
+def test_what_the_configuration_leaves_of_a_function(body: str, runs: bool) -> None:
+    text = f"int f ( void ) {{ {body} }}"
+    assert never_runs(text, (text.index("{"), len(text) - 1), text.index("CALL"), CONFIG) is not runs
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["ret = IS_ENABLED ( CONFIG_A ) ? CALL ( ) : 0 ;", "if ( IS_ENABLED ( CONFIG_A ) && CALL ( ) ) x ;"],
+)
+def test_a_call_that_hangs_on_the_configuration_within_its_expression(body: str) -> None:
+    text = f"int f ( void ) {{ {body} }}"
+    with pytest.raises(ReadError, match="decides within"):
+        never_runs(text, (text.index("{"), len(text) - 1), text.index("CALL"), CONFIG)
