@@ -161,7 +161,7 @@ def test_a_damaged_kernel_can_be_removed_and_added_again(copy: Path) -> None:
     assert what_is_read(copy) == ({one: kept(record) for one, record in RECORDS.items()}, [])
 
 
-@pytest.mark.parametrize("name", ["segment", "manifest", "part"])
+@pytest.mark.parametrize("name", ["segment", "manifest", "vmlinux", "texts"])
 def test_adding_goes_on_beside_damage(copy: Path, name: str) -> None:
     store = Catalogue.open(copy)
     row = next(row for row in store.rows() if row.id == kernel(2).id)
@@ -169,7 +169,8 @@ def test_adding_goes_on_beside_damage(copy: Path, name: str) -> None:
     victim = {
         "segment": manifest.segments[-1],
         "manifest": row.manifest,
-        "part": manifest.chains["vmlinux"][0],
+        "vmlinux": manifest.chains["vmlinux"][0],
+        "texts": manifest.chains["texts"][0],
     }[name]
     (copy / "blobs" / victim).write_bytes(b"damaged")
     store = Catalogue.open(copy)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -191,14 +192,17 @@ def shuffled(seed: int, more: int) -> KernelRecord:
     return replace(kernel(), vmlinux=btf.raw(), modules={})
 
 
+def reading(there: Encoded) -> Callable[[str], chain.Part]:
+    return lambda name: chain.read(name, [name], there.parts.__getitem__)
+
+
 def test_what_is_like_a_neighbour_is_told_in_less() -> None:
     pool = Pool()
     encoded(shuffled(1, 0), pool, [])
     neighbours = []
     for seed in (2, 3):
         there = encoded(shuffled(seed, 0), pool, [])
-        parts = {name: chain.read(name, [name], there.parts.__getitem__) for name in chain.LISTS}
-        neighbours.append(Neighbour(f"seed {seed}", parts))
+        neighbours.append(Neighbour(f"seed {seed}", reading(there)))
     new = shuffled(3, 2)
     alone, told = encoded(new, pool, []), encoded(new, pool, neighbours)
     assert told.like == "seed 3"

@@ -7,7 +7,7 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,10 @@ import numpy as np
 from holdfast.kernels.catalogue.numbers import Numbers, sequence, unsequence
 from holdfast.kernels.catalogue.parts import Parts, pack
 
-__all__ = ["LISTS", "Part", "read", "write"]
+__all__ = ["LISTS", "Lists", "Part", "read", "write"]
+
+Lists = Mapping[str, Numbers]
+"""Lists of numbers by name."""
 
 LISTS: Mapping[str, tuple[str, ...]] = {
     "vmlinux": ("strings", "types"),
@@ -32,7 +35,7 @@ _NONE = np.zeros(0, np.int64)
 class Part:
     """Lists of numbers by name, and data by name."""
 
-    lists: Mapping[str, Numbers]
+    lists: Lists
     data: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -44,12 +47,25 @@ def write(name: str, part: Part, like: Part | None) -> bytes:
     return pack(name, {**lists, **{f"+{key}": value for key, value in part.data.items()}})
 
 
-def read(name: str, chain: Sequence[str], get: Callable[[str], bytes], data: Sequence[str] = ()) -> Part:
-    """The part at the head of a chain, with that data of it. Raises :exc:`DamagedError`."""
-    lists = dict.fromkeys(LISTS[name], _NONE)
-    parts: Parts | None = None
-    for blob in reversed(chain):
+def read(
+    name: str,
+    chain: Sequence[str],
+    get: Callable[[str], bytes],
+    data: Sequence[str] = (),
+    known: MutableMapping[str, Lists] | None = None,
+) -> Part:
+    """The part at the head of a chain, with that data of it. Raises :exc:`DamagedError`.
+
+    Lists of blobs that are in ``known`` are taken from there, others are put in.
+    """
+    known = {} if known is None else known
+    start = next((at for at, blob in enumerate(chain) if blob in known), len(chain))
+    lists: Lists = dict(known[chain[start]]) if start < len(chain) else dict.fromkeys(LISTS[name], _NONE)
+    for blob in reversed(chain[:start]):
         parts = Parts(get(blob), name)
         lists = {one: unsequence(parts[one], lists[one]) for one in LISTS[name]}
-    assert parts is not None
+        known[blob] = lists
+    if not data:
+        return Part(lists)
+    parts = Parts(get(chain[0]), name)
     return Part(lists, {key: parts[f"+{key}"] for key in data})

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from holdfast.btf import Btf
 from holdfast.kernels import registration_plain
 from holdfast.kernels.catalogue import chain, symbols
-from holdfast.kernels.catalogue.chain import Part
+from holdfast.kernels.catalogue.chain import Lists, Part
 from holdfast.kernels.catalogue.encode import digest_of
 from holdfast.kernels.catalogue.manifest import Manifest
 from holdfast.kernels.catalogue.parts import DamagedError
@@ -31,15 +31,23 @@ class KernelReader:
     Everything raises :exc:`DamagedError` where what is read is not what was written.
     """
 
-    def __init__(self, manifest: Manifest, get: Callable[[str], bytes], pool: Callable[[], Pool]) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        get: Callable[[str], bytes],
+        pool: Callable[[], Pool],
+        known: MutableMapping[str, Lists] | None = None,
+    ) -> None:
         self.manifest = manifest
         self._get = get
         self._pool = pool
+        self._known = known  # lists of vmlinux, by blob: kernels have most of their chains in common
 
     def part(self, name: str, data: tuple[str, ...] = ()) -> Part:
         """The lists of a part, and data of it."""
         try:
-            return chain.read(name, self.manifest.chains[name], self._get, data)
+            known = self._known if name == "vmlinux" else None
+            return chain.read(name, self.manifest.chains[name], self._get, data, known)
         except KeyError:
             raise DamagedError(f"the manifest of {self.manifest.id} has no {name}") from None
 

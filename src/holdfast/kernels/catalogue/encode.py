@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Final
@@ -30,10 +30,10 @@ _NO_ORDER: Final = Order(_NONE, _NONE, _NONE, (b"", b"", b""))
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A kernel that is there: what a new one may be told by the difference to."""
+    """A kernel that is there, which a new one may be told by the difference to; ``part`` reads one of it."""
 
     id: str
-    parts: Mapping[str, Part]
+    part: Callable[[str], Part]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,8 @@ def encoded(record: KernelRecord, pool: Pool, neighbours: Iterable[Neighbour]) -
         "symbols": _symbols(record, additions),
         "texts": _texts(record, additions),
     }
-    like = _nearest(parts.lists["types"], neighbours)
-    blobs = {
-        name: chain.write(name, part, like.parts[name] if like else None) for name, part in whole.items()
-    }
+    like, told_by = _nearest(parts.lists["types"], neighbours)
+    blobs = {name: chain.write(name, part, told_by[name]) for name, part in whole.items()}
     digests = {name or "": digest_of(data) for name, data in record.all_btfs()}
     grown = len(pool.strings) > strings or pool.types > types
     return Encoded(additions.segment() if grown else None, blobs, like.id if like else None, digests)
@@ -185,13 +183,22 @@ def _json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _nearest(types: Numbers, neighbours: Iterable[Neighbour]) -> Neighbour | None:
-    """The neighbour that tells most of the order of these types."""
+def _nearest(
+    types: Numbers, neighbours: Iterable[Neighbour]
+) -> tuple[Neighbour | None, Mapping[str, Part | None]]:
+    """The neighbour that tells most of the order of these types, and its parts; a damaged one does not."""
     import zlib
 
-    best, least = None, 0
+    ranked = []
     for one in neighbours:
-        size = len(zlib.compress(sequence(types, one.parts["vmlinux"].lists["types"]), 1))
-        if best is None or size < least:
-            best, least = one, size
-    return best
+        try:
+            there = one.part("vmlinux").lists["types"]
+        except DamagedError:
+            continue
+        ranked.append((len(zlib.compress(sequence(types, there), 1)), one.id, one))
+    for _, _, one in sorted(ranked, key=lambda row: row[:2]):
+        try:
+            return one, {name: one.part(name) for name in chain.LISTS}
+        except DamagedError:
+            continue
+    return None, dict.fromkeys(chain.LISTS)

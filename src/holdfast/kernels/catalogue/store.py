@@ -30,6 +30,7 @@ from holdfast.kernels.probed import ProbeFacts
 from holdfast.kernels.record import KernelRecord
 
 if TYPE_CHECKING:
+    from holdfast.kernels.catalogue.chain import Lists
     from holdfast.kernels.catalogue.decode import KernelReader
     from holdfast.kernels.catalogue.encode import Neighbour
     from holdfast.kernels.catalogue.pool import Pool
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Catalogue", "data_folder"]
 
 _DEEPEST: Final = 10  # kernels of a chain; each costs some milliseconds when the last is put together
+_MOST_LISTS: Final = 64  # of chains, 2 MB each, kept while several kernels are put together
 _PROBES: Final = "probes"
 _Result = TypeVar("_Result")
 
@@ -65,6 +67,7 @@ class Catalogue:
         self._rows: dict[str, KernelRow] = {}
         self._manifests: dict[str, Manifest] = {}
         self._pools: dict[tuple[str, ...], Pool] = {}
+        self._lists: dict[str, Lists] = {}
 
     @classmethod
     def open(cls, path: str | Path | None = None) -> Catalogue:
@@ -201,7 +204,9 @@ class Catalogue:
         from holdfast.kernels.catalogue.decode import KernelReader
 
         manifest = self._manifest(kernel)
-        return KernelReader(manifest, self._blobs.get, lambda: self._pool(manifest.segments))
+        if len(self._lists) > _MOST_LISTS:
+            self._lists.clear()
+        return KernelReader(manifest, self._blobs.get, lambda: self._pool(manifest.segments), self._lists)
 
     def record(self, kernel: str) -> KernelRecord:
         """All that is kept of a kernel. Of its symbols that is their names, sorted.
@@ -405,7 +410,6 @@ class Catalogue:
 
     def _neighbours(self, but: str, segments: tuple[str, ...], pool: Pool) -> Iterator[Neighbour]:
         """Kernels that a new one may be told by: their numbers mean the same in its pool."""
-        from holdfast.kernels.catalogue.chain import LISTS
         from holdfast.kernels.catalogue.decode import KernelReader
         from holdfast.kernels.catalogue.encode import Neighbour
 
@@ -414,11 +418,8 @@ class Catalogue:
             deep = max(map(len, manifest.chains.values())) >= _DEEPEST
             if manifest.id == but or deep or not known:
                 continue
-            reader = KernelReader(manifest, self._blobs.get, lambda: pool)
-            try:
-                yield Neighbour(manifest.id, {part: reader.part(part) for part in LISTS})
-            except DamagedError:
-                pass  # another one will do
+            reader = KernelReader(manifest, self._blobs.get, lambda: pool, self._lists)
+            yield Neighbour(manifest.id, reader.part)
 
     def remove(self, kernel: str) -> None:
         """Forget a kernel. What other kernels have in common with it stays.
