@@ -15,9 +15,10 @@ from holdfast.cli.exit_status import status_of
 if TYPE_CHECKING:
     from holdfast.bundle.bundle import Bundle
     from holdfast.bundle.plan import Plan
+    from holdfast.cli.findings import Findings
     from holdfast.elf import ObjectSpec
     from holdfast.kernels import KernelFacts
-    from holdfast.predict import ProgramVerdict
+    from holdfast.predict import Predictor, ProgramVerdict
 
 __all__ = ["command"]
 
@@ -30,7 +31,7 @@ __all__ = ["command"]
     multiple=True,
     default=("live",),
     metavar="SEL",
-    help="'live' (default), 'all', or a path to a vmlinux or raw BTF; repeatable.",
+    help="'live' (default), an id of the catalogue or a glob, 'all', or a path; repeatable.",
 )
 @click.option(
     "--modules",
@@ -59,6 +60,7 @@ def command(
     Exit status: 0 all load, 4 something fails, 8 something cannot be told, 12 both, 1 error, 2 usage.
     """
     from holdfast.cli.console import print_json, progress
+    from holdfast.cli.findings import Findings
     from holdfast.predict import Predictor
     from holdfast.predict.memory import Memory
     from holdfast.predict.wanted import wanted
@@ -68,6 +70,7 @@ def command(
     _refuse_without_programs(objects)
     everything = objects + [variant.spec for bundle in bundles for variant in bundle.variants]
     facts = _facts(kernels, modules, None if no_probe else wanted(everything))
+    findings = Findings([bundle.path for bundle in bundles])
     memory = Memory()
     predictors = [Predictor(kernel, release, memory) for kernel in facts]
     # By object, so that what kernels answer alike is worked out once and forgotten; printed by kernel.
@@ -76,12 +79,12 @@ def command(
     with progress("checking", len(facts) * (len(objects) + len(bundles))) as step:
         for spec in objects:
             for found, predictor in zip(of_kernel, predictors, strict=True):
-                found += predictor.check(spec)
+                found += findings.add(spec, predictor.kernel.facts.real, predictor.check(spec))
                 step(spec.path)
             memory.forget(spec.sha256)
         for bundle in bundles:
             for planned, kernel, predictor in zip(plans_of, facts, predictors, strict=True):
-                planned.append(_plan(bundle, kernel, predictor))
+                planned.append(_plan(bundle, kernel, predictor, findings))
                 step(bundle.name)
     verdicts = [verdict for found in of_kernel for verdict in found]
     plans = [plan for planned in plans_of for plan in planned]
@@ -141,8 +144,6 @@ def _refuse_without_programs(objects: list[ObjectSpec]) -> None:
 
 
 def _facts(selectors: tuple[str, ...], modules: str, probe: object) -> list[KernelFacts]:
-    from dataclasses import replace
-
     from holdfast.errors import UsageError
     from holdfast.kernels.probed import Wanted
     from holdfast.kernels.select import select
@@ -153,23 +154,21 @@ def _facts(selectors: tuple[str, ...], modules: str, probe: object) -> list[Kern
     names = set() if modules == "none" else set(filter(None, modules.split(",")))
     result = []
     for kernel in found:
-        unknown = names - set(kernel.modules)
+        there = {*kernel.modules, *(kernel.module_names or ())}
+        unknown = sorted(names - there)
         if unknown:
             raise UsageError(
-                f"--modules: {kernel.id} has no BTF of module {sorted(unknown)[0]!r}",
-                hint="give the names of loaded modules as /proc/modules spells them",
+                f"--modules: {kernel.id} has no module {unknown[0]!r}",
+                hint="give the names of modules as /proc/modules spells them",
             )
-        kept = {name: kernel.modules[name] for name in kernel.modules if name in names}
-        result.append(replace(kernel, modules=kept, module_names=frozenset(names)))
+        result.append(kernel.with_modules(names))
     return result
 
 
-def _plan(bundle: Bundle, kernel: KernelFacts, predictor: object) -> Plan:
+def _plan(bundle: Bundle, kernel: KernelFacts, predictor: Predictor, findings: Findings) -> Plan:
     from holdfast.bundle.plan import plan
-    from holdfast.predict import Predictor
 
-    assert isinstance(predictor, Predictor)
-    return plan(bundle, kernel, lambda spec, _facts: predictor.check(spec))
+    return plan(bundle, kernel, lambda spec, facts: findings.add(spec, facts, predictor.check(spec)))
 
 
 def _document(

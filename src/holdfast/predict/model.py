@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
-from holdfast.predict.codes import HazardCode, ReasonCode
+from holdfast.predict.codes import ReasonCode
 from holdfast.terms import Evidence, ProgramType, Verdict
 
 __all__ = ["Hazard", "ProgramVerdict", "Reason", "Stage"]
@@ -52,9 +52,13 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Hazard:
-    """Something that does not keep the program from loading but may make it do the wrong thing."""
+    """Something that does not keep the program from loading but may make it do the wrong thing.
 
-    code: HazardCode
+    ``code`` is a :class:`~holdfast.predict.codes.HazardCode`, or one of the findings that
+    :mod:`holdfast.history.hazards` adds.
+    """
+
+    code: StrEnum
     need: str
     message: str
     evidence: Evidence

@@ -60,7 +60,8 @@ def test_a_kernel_without_tags_says_unknown_not_none(tmp_path: Path) -> None:
 def test_helpers_and_types(tmp_path: Path) -> None:
     result, _, _ = show(tmp_path, "--only", "helpers", "--format", "json")
     (row,) = result["helpers"]  # type: ignore[misc]
-    assert (row["number"], row["name"], row["program_types"]) == (1, "map_lookup_elem", None)
+    assert (row["number"], row["name"], row["evidence"]) == (1, "map_lookup_elem", ["btf", "rule"])
+    assert "XDP" in row["program_types"]
     result, _, _ = show(tmp_path, "--only", "map-types", "--format", "json")
     rows = {row["type"]: row for row in result["map_types"]}  # type: ignore[attr-defined]
     assert (rows["HASH"]["known"], rows["HASH"]["available"]) == (True, True)
@@ -79,5 +80,5 @@ def test_text_fits_100_columns(tmp_path: Path, only: tuple[str, ...]) -> None:
 
 
 def test_an_unknown_kernel_is_a_usage_error() -> None:
-    result = CliRunner().invoke(command, ["show", "debian/6.1"], standalone_mode=False)
+    result = CliRunner().invoke(command, ["show", "nowhere/6.1"], standalone_mode=False)
     assert isinstance(result.exception, UsageError)
