@@ -8,6 +8,7 @@ the letters of their types are not. Half of them are a prefix and the name of an
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -34,7 +35,8 @@ PREFIXES: Final = (
 """Their order is part of the format."""
 
 _HEAD: Final = struct.Struct("<II")
-_LONG: Final = tuple(sorted((prefix for prefix in PREFIXES if prefix), key=len, reverse=True))
+_LONGEST_FIRST: Final = sorted((prefix for prefix in PREFIXES if prefix), key=len, reverse=True)
+_PREFIX: Final = re.compile(b"(?:" + b"|".join(_LONGEST_FIRST) + b")(?=.)", re.DOTALL)
 
 
 def counted(text: str) -> Counter[bytes]:
@@ -57,10 +59,9 @@ def split_names(names: Counter[bytes]) -> list[list[bytes]]:
     """For each of :data:`PREFIXES` the rest of the names that begin with it, sorted."""
     found: dict[bytes, list[bytes]] = {prefix: [] for prefix in PREFIXES}
     for name in sorted(names.elements()):
-        prefix = b""
-        if name.startswith(b"__"):  # as all prefixes do, and few names
-            prefix = next((one for one in _LONG if len(name) > len(one) and name.startswith(one)), b"")
-        found[prefix].append(name[len(prefix) :])
+        match = _PREFIX.match(name)
+        end = match.end() if match else 0
+        found[name[:end]].append(name[end:])
     return [found[prefix] for prefix in PREFIXES]
 
 
