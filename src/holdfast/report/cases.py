@@ -34,7 +34,8 @@ class Case:
     """A program on a kernel.
 
     ``loaded`` is what happened when it was loaded, None where nobody tried; ``trouble`` why a try came to
-    nothing. ``said`` are the loader's and the kernel's last words, oldest first, and ``errno`` positive;
+    nothing. ``said`` are the loader's and the kernel's last words, oldest first, ``last`` the line of them
+    that tells most, and ``errno`` positive;
     ``stopped_at`` is ``file.c:12`` where the verifier stopped. ``seconds`` is how long the load took.
     """
 
@@ -48,6 +49,7 @@ class Case:
     trouble: str = ""
     errno: int | None = None
     said: tuple[str, ...] = ()
+    last: str = ""
     stopped_at: str | None = None
     processed: int | None = None
     seconds: float | None = None
@@ -95,8 +97,8 @@ class Case:
         if self.reasons and self.predicted is not Verdict.LOADS:
             first = self.reasons[0]
             parts.append(f"{first.need}: {first.message}")
-        if self.loaded is False and self.said:
-            parts.append(f"the kernel's side: {self.said[-1].strip()}")
+        if self.loaded is False and self.last:
+            parts.append(f"said: {self.last}")
         return "; ".join(parts) or self.state.value
 
 

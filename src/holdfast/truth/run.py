@@ -35,7 +35,8 @@ class Task:
     """What one process does: these objects on this kernel.
 
     ``paths`` are the kernel's package or image and its other parts; ``kernel`` is its id; ``folder`` keeps
-    the journals, None keeps none; ``accelerator`` as :meth:`holdfast.vm.Guest.boot` takes it.
+    the journals, None keeps none; ``accelerator`` as :meth:`holdfast.vm.Guest.boot` takes it; ``afresh`` does
+    not look at what is remembered.
     """
 
     kernel: str
@@ -45,6 +46,7 @@ class Task:
     loader: str = ""
     folder: Path | None = None
     accelerator: str | None = None
+    afresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def carry_out_task(task: Task, *, boots: int = _BOOTS) -> Iterator[Said | Troubl
     journal = Journal(task.folder / name if task.folder else None)
     wanted = {(load.sha256, program) for load in task.loads for program in load.programs}
     done: set[tuple[str, str]] = set()
-    for row in journal.rows():
+    for row in () if task.afresh else journal.rows():
         key = row["sha256"], row["program"]
         if key in wanted - done:
             done.add(key)

@@ -14,7 +14,7 @@ from typing import Final
 
 from holdfast.predict.codes import ReasonCode
 
-__all__ = ["WordsClass", "agrees", "classify"]
+__all__ = ["WordsClass", "agrees", "classify", "telling"]
 
 R = ReasonCode
 
@@ -59,7 +59,8 @@ _MEANS: Final[dict[WordsClass, frozenset[ReasonCode]]] = {
     WordsClass.SECTION: frozenset({R.SECTION_MISSING}),
     WordsClass.LINK: frozenset({R.LINK_FAILED}),
     WordsClass.CONTEXT: frozenset({R.CONTEXT_REFUSED}),
-    WordsClass.SLEEPABLE: frozenset({R.SLEEPABLE_REFUSED}),
+    # "x is not sleepable" is said of a target
+    WordsClass.SLEEPABLE: frozenset({R.SLEEPABLE_REFUSED, R.TARGET_REFUSED}),
     WordsClass.LICENSE: frozenset({R.LICENSE_REFUSED}),
     WordsClass.PRIVILEGE: frozenset({R.CAPABILITY_MISSING, R.POLICY_DENIED}),
     WordsClass.INSTRUCTION: frozenset({R.INSTRUCTION_MISSING}),
@@ -93,22 +94,28 @@ _VERIFIER: Final = (
         r"invalid.*ldimm64.*(ksym|btf_id)|unresolved ksym|address for kernel symbol|#2001\d{6}",
     ),
     (WordsClass.SLEEPABLE, r"must be sleepable|is not sleepable|can(?:not)? be sleepable|sleepable kfunc"),
+    (
+        WordsClass.STRUCT_OPS,
+        r"attach to (?:invalid|unsupported) member|is not a supported struct|struct_ops ",
+    ),
     (WordsClass.LICENSE, r"non-GPL compatible|from non-GPL|GPL.compatible|must have a GPL"),
     (WordsClass.HELPER, r"unknown func|invalid func|cannot use helper|program of this type cannot use"),
     (WordsClass.HELPER, r"helper call is not allowed|function not allowed"),
     (WordsClass.PRIVILEGE, r"requires CAP_|CAP_SYS_ADMIN|pointer comparison prohibited"),
     (WordsClass.TARGET, r"attach to unsupported|is not a (?:function|typedef)|FENTRY|address of function"),
-    (WordsClass.TARGET, r"could not be found|Attaching|attach_btf|can attach|modif(?:y|ied) return"),
+    (WordsClass.TARGET, r"could not be found|Attaching|attach_btf|can attach|modify return codes"),
     (WordsClass.TARGET, r"is not modifiable|attach program|attach_prog|points to disabled hook"),
     (WordsClass.TARGET, r"btf_id \d+ (?:is not|points)"),
-    (WordsClass.GLOBAL_FUNCTION, r"Global function|arg#\d+ .*(?:not supported|global)"),
+    (WordsClass.GLOBAL_FUNCTION, r"Global function|[Aa]rg#\d+ .*(?:not supported|global)"),
     (WordsClass.GLOBAL_FUNCTION, r"Caller passes invalid args|functions? with|function .* with .* args"),
     (WordsClass.MAP, r"map '.*' wasn't created|invalid BPF map reference"),
     (WordsClass.MAP, r"cannot be used by|is not compatible with|maps? .*not.*(?:allowed|supported)"),
-    (WordsClass.MAP, r"doesn't support|sleepable programs can only use|only (?:hash|array).*maps"),
+    (WordsClass.MAP, r"doesn't support|[Ss]leepable programs can only use|only (?:hash|array).*maps"),
     (WordsClass.MAP, r"cannot use bpf_(?:timer|spin_lock|list_head|rb_root)"),
     (WordsClass.CONTEXT, r"invalid bpf_context access|invalid ctx access|dereference of modified ctx"),
     (WordsClass.CONTEXT, r"func '.*' (?:doesn't have|arg\d|size)|invalid access to context"),
+    # until 6.12 convert_ctx_accesses() met members that is_valid_access() had let through so
+    (WordsClass.CONTEXT, r"bpf verifier is misconfigured"),
     (WordsClass.INSTRUCTION, r"unknown opcode|uses reserved fields|unknown insn|invalid BPF_|unknown class"),
     (WordsClass.INSTRUCTION, r"back-edge|loop detected|tail_calls? (?:in|are|is) .*(?:not allowed|mixed)"),
     (
@@ -137,10 +144,12 @@ _LIBBPF: Final = (
     (WordsClass.LINK, r"failed to relocate|sub-?program|bad (?:call|map) relo|no .*relocation"),
 )
 _NOISE: Final = re.compile(
-    r"^(?:processed \d+|verification time|stack depth|max_states|insns_|\d+: |from \d+|;|R\d|func#|"
-    r"mark_precise|-- (?:BEGIN|END)|reg type unsupported for arg)|failed to load(?: object)?[: ]|"
+    r"^(?:processed \d+|verification time|stack depth|max_states|insns_|\d+: |from \d+|;|R\d+(?:_[rw]+)?=|"
+    r"func#|mark_precise|-- (?:BEGIN|END)|reg type unsupported for arg)|failed to load(?: object)?[: ]|"
     r"BPF program load failed|failed to prepare load attributes|elf: skipping|BEGIN PROG LOAD LOG"
 )
+_PROCESSED: Final = re.compile(r"processed [1-9]")
+_REMARK: Final = re.compile(r"^(?:Note, |BPF_EXIT instruction in )")  # follows the words that tell
 
 
 def classify(loaded: bool, errno: int | None, libbpf: Sequence[str], verifier: Sequence[str]) -> WordsClass:
@@ -152,11 +161,13 @@ def classify(loaded: bool, errno: int | None, libbpf: Sequence[str], verifier: S
     if loaded:
         return WordsClass.LOADED
     said = [line for line in verifier if line.strip() and not _NOISE.search(line.strip())]
-    for line in reversed(said[-4:]):
-        for kind, pattern in _VERIFIER:
-            if re.search(pattern, line):
-                return kind
-    if said or any(line.startswith("processed ") for line in verifier):
+    while len(said) > 1 and _REMARK.search(said[-1]):
+        said.pop()
+    for kind, pattern in _VERIFIER:
+        if said and re.search(pattern, said[-1]):
+            return kind
+    # a verifier that looked at nothing and says nothing is BPF_PROG_LOAD refusing what the program is
+    if said or any(_PROCESSED.match(line) for line in verifier):
         return WordsClass.VERIFIER
     for line in libbpf:
         if _NOISE.search(line):
@@ -164,6 +175,9 @@ def classify(loaded: bool, errno: int | None, libbpf: Sequence[str], verifier: S
         for kind, pattern in _LIBBPF:
             if re.search(pattern, line):
                 return kind
+    # libbpf_prepare_prog_load() says no more of an attach target that nobody named
+    if any("failed to prepare load attributes" in line for line in libbpf):
+        return WordsClass.TARGET
     if errno is None:
         return WordsClass.OBJECT
     return {
@@ -172,6 +186,16 @@ def classify(loaded: bool, errno: int | None, libbpf: Sequence[str], verifier: S
         22: WordsClass.TYPE,
         524: WordsClass.INSTRUCTION,
     }.get(errno, WordsClass.UNKNOWN)
+
+
+def telling(libbpf: Sequence[str], verifier: Sequence[str]) -> str:
+    """The line of what was said that tells most; "" where none does."""
+    for lines in (list(reversed(verifier)), libbpf):
+        for line in lines:
+            text = line.strip()
+            if text and not _NOISE.search(text) and not _REMARK.search(text):
+                return text
+    return ""
 
 
 def agrees(words: WordsClass, first: ReasonCode) -> bool | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -43,7 +43,7 @@ def shared_out(tasks: Sequence[Task], jobs: int) -> list[Task]:
     return [part for part in parts if part.loads]
 
 
-def carry_out_all(tasks: Sequence[Task], jobs: int) -> Iterator[Said | Trouble]:
+def carry_out_all(tasks: Sequence[Task], jobs: int) -> Generator[Said | Trouble, None, None]:
     """What the kernels say, as it comes. ``jobs`` processes at once; with one all happens in this process.
 
     What a kernel cannot be booted for is a :class:`~holdfast.truth.run.Trouble` of that kernel and keeps the
@@ -62,10 +62,10 @@ def carry_out_all(tasks: Sequence[Task], jobs: int) -> Iterator[Said | Trouble]:
             while waiting and len(running) < jobs:
                 task = waiting.popleft()
                 mine, theirs = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(task, theirs), daemon=True)
-                process.start()
+                started = context.Process(target=_work, args=(task, theirs), daemon=True)
+                started.start()
                 theirs.close()
-                running[mine] = process, task
+                running[mine] = started, task
             for ready in wait(list(running)):
                 assert isinstance(ready, Connection)
                 try:

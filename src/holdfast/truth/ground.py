@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what a user names as kernels to facts and to the packages that boot: the files at hand, else the
+distribution's archive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from holdfast.errors import HoldfastError, KernelFileError, UsageError
+from holdfast.kernels.facts import KernelFacts
+
+if TYPE_CHECKING:
+    from holdfast.kernels.catalogue import Entry
+
+__all__ = ["Ground", "grounds"]
+
+_ARCH: Final = "x86_64"
+_DEBIAN_ARCH: Final = "amd64"
+Step = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A kernel that can be booted and judged: its facts, and its package or image with its other parts."""
+
+    facts: KernelFacts = field(repr=False)
+    paths: tuple[Path, ...]
+
+    @property
+    def id(self) -> str:
+        return self.facts.id
+
+
+def grounds(
+    selectors: Iterable[str], packages: Sequence[Path] = (), *, step: Step = lambda _: None
+) -> list[Ground]:
+    """The kernels that selectors name, each once.
+
+    A selector is a path (package, vmlinuz, folder), an id or glob of the catalogue, or ``all`` of it. The
+    package of a catalogued kernel is looked for in ``packages``, then among those that were fetched before,
+    and is fetched otherwise. A path to a package that the catalogue has counts as the catalogue's kernel.
+
+    Raises :exc:`~holdfast.errors.UsageError` for a selector that names nothing that can be booted,
+    :exc:`~holdfast.errors.KernelFileError`, and :exc:`~holdfast.kernels.sources.ArchiveError` where a package
+    cannot be fetched.
+    """
+    from holdfast.kernels.catalogue import Shelf
+
+    shelf = Shelf.open()
+    found: dict[str, Ground] = {}
+    for selector in selectors:
+        for one in _of(selector, shelf, packages, step):
+            found.setdefault(one.id, one)
+    return list(found.values())
+
+
+def _of(selector: str, shelf: object, packages: Sequence[Path], step: Step) -> list[Ground]:
+    from holdfast.kernels.catalogue import Shelf
+
+    assert isinstance(shelf, Shelf)
+    if selector == "live" or selector.startswith("live/"):
+        raise UsageError(
+            "verify boots kernels, and the running one cannot be booted from here",
+            hint="name its package, or an id of `holdfast kernels list`; `holdfast run` loads into this one",
+        )
+    path = Path(selector)
+    if path.exists() or path.is_absolute() or selector.startswith("."):
+        return [_from_path(path, shelf.entries(), step)]
+    entries = shelf.entries() if selector == "all" else shelf.find([selector])
+    bootable = [entry for entry in entries if entry.row.arch == _ARCH]
+    if not bootable:
+        raise UsageError(
+            f"{selector!r} names no kernel for {_ARCH}, and others are not booted",
+            hint="holdfast kernels list shows what there is",
+        )
+    return [Ground(entry.facts(), _package(entry, packages, step)) for entry in bootable]
+
+
+def _from_path(path: Path, entries: Sequence[Entry], step: Step) -> Ground:
+    known = _label(path)
+    for entry in entries:
+        if known and entry.row.package == known:
+            return Ground(entry.facts(), (path,))
+    from holdfast.kernels import image
+
+    step(path.name)
+    return Ground(image.from_path(path), (path,))
+
+
+def _label(path: Path) -> str:
+    """``NAME VERSION`` of a Debian package, as the catalogue writes it; "" for anything else."""
+    if path.suffix != ".deb" or not path.is_file():
+        return ""
+    from holdfast.kernels.unpack.debian import Deb
+
+    control = Deb.control_of(path)
+    return f"{control.package} {control.version}"
+
+
+def _package(entry: Entry, folders: Sequence[Path], step: Step) -> tuple[Path, ...]:
+    name, _, version = entry.row.package.partition(" ")
+    if not name:
+        raise UsageError(
+            f"{entry.id} came from no package, so there is nothing to boot",
+            hint="name the file that it was added from instead",
+        )
+    for folder in (*folders, *_fetched()):
+        # deb file names leave the epoch out
+        path = folder / f"{name}_{version.rpartition(':')[2]}_{_DEBIAN_ARCH}.deb"
+        if path.is_file():
+            return (path,)
+    step(f"fetching {name}")
+    return _fetch(entry, name, version)
+
+
+def _fetched() -> list[Path]:
+    from holdfast.kernels.sources import folder
+
+    try:
+        return [folder() / "pool"]
+    except HoldfastError:
+        return []
+
+
+def _fetch(entry: Entry, name: str, version: str) -> tuple[Path, ...]:
+    from holdfast.kernels.sources import download, find
+
+    origin = entry.record().package
+    hint = f"put {name} {version} into a folder and name that with --packages"
+    if origin is None or not origin.suite or not origin.distribution:
+        raise KernelFileError(entry.id, "the catalogue does not say which suite its package is in", hint=hint)
+    builds = find(origin.distribution, origin.suite, entry.row.release, _DEBIAN_ARCH)
+    for build in builds:
+        if build.version == version and build.release == entry.row.release:
+            # the kernel is in the package that the catalogue names; the others are parts of it
+            paths = download(build)
+            return tuple(sorted(paths, key=lambda one: not one.name.startswith(f"{name}_")))
+    offered = ", ".join(build.version for build in builds)
+    message = f"{origin.suite} has no {name} {version} any more, it has {offered}"
+    raise KernelFileError(entry.id, message, hint=hint)
