@@ -67,7 +67,9 @@ def remark_lines(cases: Sequence[Case]) -> Iterator[str]:
         elif not case.is_false:
             continue
         text = f"{case.object.rsplit('/', 1)[-1]}: {case.program} on {case.kernel}: {case.line}"
-        yield from textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="      ")
+        yield from textwrap.wrap(
+            text, WIDTH, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
+        )
 
 
 def case_lines(case: Case) -> Iterator[str]:

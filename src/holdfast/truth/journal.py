@@ -21,12 +21,11 @@ __all__ = ["Journal", "journal_name"]
 _FORMAT: Final = 1
 
 
-def journal_name(kernel: str, release: str, boot_file: Path | bytes, loader: str) -> str:
-    """The file's name for a kernel, this Holdfast and a loader: another build is another file."""
-    state = blake2b(digest_size=12)
-    for part in (kernel, release, loader, __version__, str(_FORMAT)):
-        state.update(part.encode() + b"\0")
-    state.update(boot_file if isinstance(boot_file, bytes) else boot_file.read_bytes())
+def journal_name(kernel: str, build: bytes, loader: str) -> str:
+    """The file's name for a kernel, this Holdfast and a loader; ``build`` tells builds apart."""
+    state = blake2b(build, digest_size=12)
+    for part in (kernel, loader, __version__, str(_FORMAT)):
+        state.update(b"\0" + part.encode())
     return f"{state.hexdigest()}.jsonl"
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, Final
 
+from holdfast.errors import KernelFileError
 from holdfast.truth.journal import Journal, journal_name
 from holdfast.truth.subject import Load
 from holdfast.vm.boot import Guest
@@ -81,9 +83,9 @@ def carry_out_task(task: Task, *, boots: int = _BOOTS) -> Iterator[Said | Troubl
 
     Raises :exc:`~holdfast.errors.KernelFileError` for a kernel that cannot be read or booted at all.
     """
-    kernel = BootKernel.from_path(task.paths[0], parts=task.paths[1:])
-    name = journal_name(task.kernel, kernel.release, kernel.boot_file(), task.loader)
-    journal = Journal(task.folder / name if task.folder else None)
+    unpacked = None if task.paths[0].is_file() else _unpacked(task)
+    build = _digest(unpacked.boot_file() if unpacked else task.paths[0])
+    journal = Journal(task.folder / journal_name(task.kernel, build, task.loader) if task.folder else None)
     wanted = {(load.sha256, program) for load in task.loads for program in load.programs}
     done: set[tuple[str, str]] = set()
     for row in () if task.afresh else journal.rows():
@@ -98,11 +100,26 @@ def carry_out_task(task: Task, *, boots: int = _BOOTS) -> Iterator[Said | Troubl
     ]
     if not left:
         return
+    kernel = unpacked or _unpacked(task)
 
     def boot() -> Guest:
         return Guest.boot(kernel, modules=task.modules, accelerator=task.accelerator)
 
     yield from _Series(task.kernel, left, journal).run(boot, boots)
+
+
+def _unpacked(task: Task) -> BootKernel:
+    return BootKernel.from_path(task.paths[0], parts=task.paths[1:])
+
+
+def _digest(file: Path | bytes) -> bytes:
+    if isinstance(file, bytes):
+        return sha256(file).digest()
+    try:
+        with file.open("rb") as opened:
+            return file_digest(opened, "sha256").digest()
+    except OSError as error:
+        raise KernelFileError(str(file), f"it cannot be read: {error.strerror}") from None
 
 
 class _Series:
