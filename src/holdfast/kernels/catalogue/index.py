@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -92,7 +92,7 @@ def write(folder: Path, rows: Iterable[KernelRow]) -> None:
                 "size INTEGER NOT NULL, manifest TEXT NOT NULL) WITHOUT ROWID"
             )
             db.execute("CREATE TABLE whole (digest TEXT NOT NULL)")
-            db.executemany("INSERT INTO kernels VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(astuple, ordered))
+            db.executemany("INSERT INTO kernels VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_values, ordered))
             db.execute("INSERT INTO whole VALUES (?)", (_digest(ordered),))
             db.execute("COMMIT")
         fd = os.open(aside, os.O_RDWR | os.O_CLOEXEC)
@@ -111,8 +111,12 @@ def write(folder: Path, rows: Iterable[KernelRow]) -> None:
     sync_folder(folder)
 
 
+def _values(row: KernelRow) -> tuple[str | int, ...]:
+    return tuple(getattr(row, name) for name in _COLUMNS)
+
+
 def _digest(rows: Iterable[KernelRow]) -> str:
     state = blake2b(digest_size=16)
     for row in rows:
-        state.update(repr(astuple(row)).encode("utf-8", "surrogateescape"))
+        state.update(repr(_values(row)).encode("utf-8", "surrogateescape"))
     return state.hexdigest()

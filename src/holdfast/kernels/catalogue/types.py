@@ -205,7 +205,11 @@ def index_of(found: Decoded, pooled: Sequence[bytes]) -> TypeIndex:
     """The index that :class:`~holdfast.btf.Btf` would make of it by itself, sooner. Not for split BTF."""
     numbers = np.unique(found.name_ids[found.name_ids != 0])
     hashes = np.zeros(len(pooled), np.uint64)
-    hashes[numbers] = [_name_hash(pooled[number]) for number in numbers.tolist()]
+    names = [pooled[number] for number in numbers.tolist()]
+    hashes[numbers] = np.fromiter(map(crc32, names), np.uint64, len(names))
+    for number, name in zip(numbers.tolist(), names, strict=True):
+        if b"___" in name:
+            hashes[number] = _flavoured_hash(name)
     named = np.flatnonzero(found.name_ids)
     keys = np.sort(hashes[found.name_ids[named]] << np.uint64(32) | named.astype(np.uint64))
     words = np.frombuffer(found.data, "<u4", len(found.data) // 4)
@@ -216,7 +220,5 @@ def index_of(found: Decoded, pooled: Sequence[bytes]) -> TypeIndex:
     )
 
 
-def _name_hash(name: bytes) -> int:
-    if b"___" not in name:
-        return crc32(name)
+def _flavoured_hash(name: bytes) -> int:
     return crc32(essential_name(name.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape"))
