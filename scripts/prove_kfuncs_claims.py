@@ -3,21 +3,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from prove_kfuncs_compare import Claim
 
+from holdfast.btf.types import Kind
 from holdfast.kernels.facts import KernelFacts
+from holdfast.kernels.probed import ProbeFacts
+from holdfast.kernels.record import KernelRecord
 
-__all__ = ["Kernel", "kernel"]
+__all__ = ["Kernel", "kernels"]
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """One kernel as Holdfast sees it. ``version`` is that of its source package, "" where it is not known;
-    ``functions`` are the names of functions in any BTF of the build.
+    ``functions`` are the names of functions in any BTF of the build; ``probes`` what the catalogue has of the
+    kernel's own answers.
     """
 
     id: str
@@ -27,35 +31,37 @@ class Kernel:
     config: Mapping[str, str] | None
     claims: Mapping[str, Claim]
     functions: frozenset[str]
+    probes: ProbeFacts | None
 
 
-def kernel(selector: str) -> Kernel:
-    """The kernel that a path (package, image, folder) or an id of the catalogue names.
+def kernels(selector: str) -> Iterator[Kernel]:
+    """The kernel of a path (package, image, folder), else those that an id or glob of the catalogue names.
 
     Raises :exc:`~holdfast.errors.HoldfastError`.
     """
-    from holdfast.kernels.build import facts_of, record_of_path
-
     if Path(selector).exists():
+        from holdfast.kernels.build import facts_of, record_of_path
+
         record = record_of_path(selector)
-        package = record.package
-        version = (package.source_version or package.version) if package else ""
-        return _kernel(facts_of(record), version, package.distribution if package else "")
-    from holdfast.kernels.select import select
+        yield _kernel(record, facts_of(record))
+        return
+    from holdfast.kernels.catalogue import find
 
-    (facts,) = select([selector])
-    return _kernel(facts, "", "")
+    for entry in find([selector]):
+        yield _kernel(entry.record(), entry.facts())
 
 
-def _kernel(facts: KernelFacts, version: str, distribution: str) -> Kernel:
+def _kernel(record: KernelRecord, facts: KernelFacts) -> Kernel:
+    package = record.package
     return Kernel(
-        facts.id,
-        facts.arch,
-        version,
-        distribution,
-        facts.config,
+        record.id,
+        record.arch,
+        (package.source_version or package.version) if package else "",
+        package.distribution if package else "",
+        record.config,
         {name: claim for name in facts.kfunc_names() if (claim := _claim(facts, name))},
-        _functions(facts),
+        frozenset(btf.name(type_id) for _, btf in facts.btfs() for type_id in btf.own_of_kind(Kind.FUNC)),
+        record.probes,
     )
 
 
@@ -74,9 +80,3 @@ def _claim(facts: KernelFacts, name: str) -> Claim | None:
         None if by_type is None else {kind.name: flags for kind, flags in by_type.items()},
         found.prototype,
     )
-
-
-def _functions(facts: KernelFacts) -> frozenset[str]:
-    from holdfast.btf.types import Kind
-
-    return frozenset(btf.name(type_id) for _, btf in facts.btfs() for type_id in btf.own_of_kind(Kind.FUNC))

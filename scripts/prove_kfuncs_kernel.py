@@ -15,8 +15,9 @@ from prove_kfuncs_cpp import ReadError
 
 from holdfast.errors import HoldfastError
 from holdfast.kernels.probe_plain import from_plain
+from holdfast.kernels.probed import ProbeFacts
 
-__all__ = ["BootError", "booted", "of_file"]
+__all__ = ["BootError", "Rows", "booted", "of_file", "of_probes"]
 
 SILENCE = 600.0  # seconds without news from a guest that is emulated
 Rows = Sequence[Mapping[str, Any]]
@@ -33,7 +34,7 @@ def of_file(path: Path) -> Rows:
     if isinstance(kfuncs, list):
         return kfuncs
     if isinstance(kfuncs, dict):
-        return _rows(raw)
+        return of_probes(from_plain(raw))
     raise ReadError(f"{path.name} has no answers about kfuncs")
 
 
@@ -58,11 +59,11 @@ def booted(
         (result,) = guest.run([job])
     if not result.ok:
         raise BootError(f"{kernel.release}: {result.problem}")
-    return _rows(result.value)
+    return of_probes(from_plain(result.value))
 
 
-def _rows(raw: object) -> Rows:
-    probes = from_plain(raw)
+def of_probes(probes: ProbeFacts) -> Rows:
+    """Answers as rows. Raises :exc:`BootError` where something stood in the way of asking."""
     if probes.obstacle:
         raise BootError(f"nothing was asked: {probes.obstacle}")
     return [
