@@ -3,7 +3,7 @@
 
 Distributions backport BPF as a whole or not at all, so the newest marker that is present says more of a
 kernel than its release number. Introductions follow the UAPI header; all markers were checked against the
-five trees.
+trees of ``helper_table.TREES``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ __all__ = ["MARKERS", "Window", "since", "trees_in", "window"]
 Release = tuple[int, int]
 Window = tuple[Release | None, Release | None]
 
-# Enumerators are in the BTF of every configuration; the functions are kfuncs and helpers of kernel/bpf that
-# are always built in together with CONFIG_BPF_SYSCALL.
+# Enumerators are in the BTF of every configuration; the functions are of kernel/bpf, most of them kfuncs and
+# helpers, and always built in together with CONFIG_BPF_SYSCALL.
 MARKERS: tuple[tuple[Release, Sign], ...] = (
     ((5, 11), Sign.value("bpf_map_type", "BPF_MAP_TYPE_TASK_STORAGE")),
     ((5, 12), Sign.value("bpf_func_id", "BPF_FUNC_check_mtu")),
@@ -49,6 +49,8 @@ MARKERS: tuple[tuple[Release, Sign], ...] = (
     ((6, 19), Sign.value("bpf_map_type", "BPF_MAP_TYPE_INSN_ARRAY")),
     ((7, 0), Sign.value("bpf_attach_type", "BPF_TRACE_FSESSION")),
     ((7, 1), Sign.func("bpf_list_push_front")),
+    ((7, 2), Sign.value("bpf_attach_type", "BPF_TRACE_FENTRY_MULTI")),
+    ((7, 3), Sign.func("bpf_prepare_btf_info")),
 )
 
 

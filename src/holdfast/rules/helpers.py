@@ -18,7 +18,7 @@ from holdfast.terms import AttachType, ProgramType
 
 __all__ = ["callable_from", "exists", "helper_name", "helper_number"]
 
-_SOURCE = "get_func_proto of the program type, trees 5.10 to 7.1"
+_SOURCE = "get_func_proto of the program type, trees 5.10 to 7.3"
 # What the kernel makes of expected_attach_type 0 (bpf_prog_load_fixup_attach_type in kernel/bpf/syscall.c).
 _DEFAULT_ATTACH = {
     ProgramType.CGROUP_SOCK: AttachType.CGROUP_INET_SOCK_CREATE,
@@ -112,7 +112,7 @@ def callable_from(
     cells = dict.fromkeys(row[min(tree, len(row) - 1)] for tree in trees)
     if len(cells) > 1:
         cells = _by_sign(cells, name, kind, ask)
-    if attach_type is None:
+    if attach_type is None or (attach_type == 0 and program_type in _DEFAULT_ATTACH):
         attach_type = _default(program_type)
     if target is None and program_type not in _HAS_TARGET:
         target = ""

@@ -105,6 +105,22 @@ def test_attach_type_zero_is_not_the_absence_of_one() -> None:
     ingress = AttachType.CGROUP_INET_INGRESS
     assert ask("set_retval", ProgramType.CGROUP_SKB, kernel, ingress).allowed is NO
     assert ask("set_retval", ProgramType.CGROUP_SOCK, kernel).allowed is YES  # 0 becomes INET_SOCK_CREATE
+    assert ask("set_retval", ProgramType.CGROUP_SOCK, kernel, ingress).allowed is YES
+
+
+@pytest.mark.parametrize("kind", [AttachType.TRACE_FENTRY_MULTI, AttachType.TRACE_FSESSION_MULTI])
+def test_what_7_2_gave_to_its_own_attach_types(kind: AttachType) -> None:
+    for name in ("get_attach_cookie", "get_func_arg", "get_func_ret", "get_func_arg_cnt"):
+        assert ask(name, ProgramType.TRACING, Era(7, 2), kind).allowed is YES, name
+        assert ask(name, ProgramType.TRACING, Era(7, 1), kind).allowed is NO, name
+
+
+def test_what_7_2_took_away() -> None:
+    unix = AttachType.CGROUP_UNIX_GETPEERNAME
+    for kernel, allowed in ((Era(7, 1), YES), (Era(7, 2), NO), (Era(7, 3), NO)):
+        assert ask("setsockopt", ProgramType.CGROUP_SOCK_ADDR, kernel, unix).allowed is allowed
+        assert ask("skb_pull_data", ProgramType.LWT_SEG6LOCAL, kernel).allowed is allowed
+        assert ask("skb_pull_data", ProgramType.LWT_XMIT, kernel).allowed is YES
 
 
 def test_the_lsm_hook_counts() -> None:

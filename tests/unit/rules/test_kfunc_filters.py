@@ -25,10 +25,16 @@ class Kernel(Nothing):
 
 UPROBE = Sign.value("bpf_attach_type", "BPF_TRACE_UPROBE_SESSION")
 CID = Sign.struct("sched_ext_ops_cid")
+INIT_CIDS = Sign.member("sched_ext_ops", "init_cids")
+SCX = "scx_kfunc_context_filter"
 
 
 def ops(struct: str | None, member: str | None = None) -> Caller:
     return Caller(P.STRUCT_OPS, struct_ops=struct, member=member)
+
+
+def on_hook(target: str) -> Caller:
+    return Caller(P.LSM, A.LSM_MAC, target=target)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +64,8 @@ def ops(struct: str | None, member: str | None = None) -> Caller:
         ("bpf_qdisc_kfunc_filter", "bpf_qdisc_skb_drop", ops("Qdisc_ops"), Kernel(), UNKNOWN),
         ("bpf_qdisc_kfunc_filter", "bpf_qdisc_init_prologue", ops("Qdisc_ops", "init"), Kernel(), NO),
         ("scx_kfunc_context_filter", "scx_bpf_now", Caller(P.TRACING), Kernel(), YES),
-        ("scx_kfunc_context_filter", "scx_bpf_now", Caller(P.TRACING), Kernel(CID), UNKNOWN),
-        ("scx_kfunc_context_filter", "scx_bpf_now", Caller(P.TRACING), Nothing(), UNKNOWN),
+        ("scx_kfunc_context_filter", "scx_bpf_now", Caller(P.TRACING), Nothing(), YES),
+        ("scx_kfunc_context_filter", "scx_bpf_now", ops("sched_ext_ops", "running"), Nothing(), UNKNOWN),
         ("scx_kfunc_context_filter", "scx_bpf_now", ops("sched_ext_ops", "running"), Kernel(), YES),
         ("scx_kfunc_context_filter", "scx_bpf_now", ops("Qdisc_ops", "init"), Kernel(), NO),
         ("scx_kfunc_context_filter", "scx_bpf_dsq_insert", ops("sched_ext_ops", "dispatch"), Kernel(), YES),
@@ -75,7 +81,34 @@ def ops(struct: str | None, member: str | None = None) -> Caller:
             Kernel(),
             YES,
         ),
-        ("bpf_ksock_kfunc_filter", "bpf_ksock_send", Caller(P.SYSCALL), Kernel(), UNKNOWN),
+        (SCX, "scx_bpf_now", ops("sched_ext_ops_cid", "running"), Kernel(), NO),
+        (SCX, "scx_bpf_now", ops("sched_ext_ops_cid", "running"), Kernel(CID), YES),
+        (SCX, "scx_bpf_kick_cpu", ops("sched_ext_ops", "running"), Kernel(CID), YES),
+        (SCX, "scx_bpf_kick_cpu", ops("sched_ext_ops_cid", "running"), Kernel(CID), NO),
+        (SCX, "scx_bpf_cid_override", ops("sched_ext_ops_cid", "init"), Kernel(CID), YES),
+        (SCX, "scx_bpf_cid_override", ops("sched_ext_ops_cid", "exit"), Kernel(CID), NO),
+        (SCX, "scx_bpf_cid_override", ops("sched_ext_ops_cid", "init"), Kernel(CID, INIT_CIDS), NO),
+        (SCX, "scx_bpf_cid_override", ops("sched_ext_ops_cid", "init_cids"), Kernel(CID, INIT_CIDS), YES),
+        (SCX, "scx_bpf_create_dsq", ops("sched_ext_ops_cid", "cid_online"), Kernel(CID), YES),
+        (SCX, "scx_bpf_create_dsq", ops("sched_ext_ops_cid", "cpu_online"), Kernel(CID), NO),
+        (SCX, "scx_bpf_create_dsq", ops("sched_ext_ops_cid", "cpuctl_init"), Kernel(CID, INIT_CIDS), YES),
+        (SCX, "scx_bpf_dsq_insert", ops("sched_ext_ops", "sub_ecaps_updated"), Kernel(CID, INIT_CIDS), YES),
+        (SCX, "scx_bpf_cpu_to_cid", ops("Qdisc_ops", "init"), Kernel(CID), YES),
+        (SCX, "scx_bpf_cpu_to_cid", ops("Qdisc_ops", "init"), Kernel(CID, INIT_CIDS), NO),
+        ("bpf_fs_kfuncs_filter", "bpf_put_file", ops("binfmt_misc_ops", "match"), Kernel(), YES),
+        ("bpf_fs_kfuncs_filter", "bpf_put_file", ops("Qdisc_ops", "init"), Kernel(), NO),
+        ("bpf_fs_kfuncs_filter", "bpf_put_file", ops(None), Kernel(), UNKNOWN),
+        ("bpf_fs_kfuncs_filter", "bpf_set_dentry_xattr", ops("binfmt_misc_ops", "match"), Kernel(), NO),
+        ("bm_bpf_kfunc_filter", "bpf_binprm_set_interp", ops("binfmt_misc_ops", "load"), Kernel(), YES),
+        ("bm_bpf_kfunc_filter", "bpf_binprm_set_interp", ops("binfmt_misc_ops", "match"), Kernel(), NO),
+        ("bm_bpf_kfunc_filter", "bpf_binprm_set_interp", ops("binfmt_misc_ops"), Kernel(), UNKNOWN),
+        ("bm_bpf_kfunc_filter", "bpf_binprm_set_interp", ops("Qdisc_ops", "load"), Kernel(), NO),
+        ("bpf_ksock_kfunc_filter", "bpf_ksock_send", Caller(P.SYSCALL), Kernel(), YES),
+        ("bpf_ksock_kfunc_filter", "bpf_ksock_send", Caller(P.TRACING, A.TRACE_FENTRY), Kernel(), NO),
+        ("bpf_ksock_kfunc_filter", "bpf_ksock_send", Caller(P.LSM, A.LSM_MAC), Kernel(), UNKNOWN),
+        ("bpf_ksock_kfunc_filter", "bpf_ksock_send", on_hook("bpf_lsm_socket_sendmsg"), Kernel(), NO),
+        ("bpf_ksock_kfunc_filter", "bpf_ksock_send", on_hook("bpf_lsm_file_open"), Kernel(), YES),
+        ("some_new_filter", "bpf_new", Caller(P.SYSCALL), Kernel(), UNKNOWN),
     ],
 )
 def test_admits(name: str, kfunc: str, caller: Caller, kernel: Nothing, expected: Allowed) -> None:
@@ -86,7 +119,7 @@ def test_admits(name: str, kfunc: str, caller: Caller, kernel: Nothing, expected
 
 def test_one_no_among_filters_is_enough() -> None:
     caller = Caller(P.TRACING, A.TRACE_FENTRY)
-    names = ("bpf_ksock_kfunc_filter", "bpf_fs_kfuncs_filter")
+    names = ("some_new_filter", "bpf_fs_kfuncs_filter")
     assert admitted_by_all(names, "x", caller, Kernel()).allowed is NO
     assert admitted_by_all(names[:1], "x", caller, Kernel()).allowed is UNKNOWN
     assert admitted_by_all((), "x", caller, Kernel()).allowed is YES
