@@ -44,7 +44,9 @@ def command(pattern: str, kernels: tuple[str, ...], form: str) -> int:
     from holdfast.history.contract import shipped_contracts
     from holdfast.kernels.select import select
 
-    lives = Lives(select(kernels))
+    # Of "all" the running kernel is left out: it need not be a distribution's, and grades are about those.
+    found = [one for one in select(kernels) if one.source != "live" or kernels != ("all",)]
+    lives = Lives(found)
     many = any(sign in pattern for sign in _GLOB)
     names = lives.match(pattern) if many else [pattern] if pattern in lives else []
     if not names:

@@ -13,6 +13,7 @@ __all__ = ["from_plain", "to_plain"]
 
 _MOST: Final = 100_000  # registrations; a kernel has some 400
 _MOST_FLAGS: Final = 64
+_EVIDENCE: Final = frozenset(one.value for one in Evidence)
 
 
 def to_plain(registrations: Mapping[str, Registration]) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def _registration(raw: object, name: str) -> Registration:
         raise ValueError(f"{what}.filters is no object")
     return Registration(
         _flags(raw.get("flags"), what),
-        None if types is None else frozenset(_type(one, what) for one in _list(types, what)),
+        None if types is None else _types(types, what),
         narrowed,
         tuple(_evidence(one, what) for one in _list(raw.get("evidence"), what)),
         None if module is None else _name(module, what),
@@ -73,6 +74,17 @@ def _registration(raw: object, name: str) -> Registration:
             for kind, names in filters.items()
         },
     )
+
+
+def _types(raw: object, what: str) -> frozenset[ProgramType]:
+    names = tuple(_list(raw, what))
+    known = _TYPES.get(names) if all(isinstance(name, str) for name in names) else None
+    if known is None:
+        known = _TYPES[names] = frozenset(_type(name, what) for name in names)
+    return known
+
+
+_TYPES: Final[dict[tuple[str, ...], frozenset[ProgramType]]] = {}  # a few dozen lists serve all kernels
 
 
 def _list(raw: object, what: str) -> list[Any]:
@@ -93,7 +105,7 @@ def _type(raw: object, what: str) -> ProgramType:
 
 
 def _evidence(raw: object, what: str) -> Evidence:
-    if not isinstance(raw, str) or raw not in {one.value for one in Evidence}:
+    if not isinstance(raw, str) or raw not in _EVIDENCE:
         raise ValueError(f"{what}: {str(raw)[:40]!r} is no evidence")
     return Evidence(raw)
 
