@@ -149,7 +149,7 @@ class _Series:
             yield from self._answers(current, error.parts)
             answered = len(error.parts)
             count = sum(len(programs) for _, programs in left) - answered
-            message = f"{error.message} ({count} programs were left)"
+            message = f"{error.message} ({count} program{'' if count == 1 else 's'} left)"
             yield Trouble(self._kernel, message, console=error.console)
 
     def _take(self, chunk: list[_Part], result: JobResult) -> Iterator[Said | Trouble]:
