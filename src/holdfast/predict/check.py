@@ -9,6 +9,7 @@ This one puts them together and never looks at the running kernel: facts are pas
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from typing import Any
 
 from holdfast.elf.spec import ObjectSpec, ProgramSpec
 from holdfast.kernels.facts import KernelFacts
@@ -20,16 +21,17 @@ from holdfast.predict.instructions import instruction_reasons
 from holdfast.predict.kconfig import kconfig_reasons
 from holdfast.predict.map_use import field_reasons, map_use_reasons
 from holdfast.predict.maps import map_hazards, map_reasons
-from holdfast.predict.memory import Entry, Memory
+from holdfast.predict.memory import Memory
 from holdfast.predict.model import Hazard, ProgramVerdict, Reason
 from holdfast.predict.places import place_reasons
 from holdfast.predict.program import object_reasons, program_reasons
 from holdfast.predict.questions import Questions
 from holdfast.predict.relocated import Relocated, relocate
-from holdfast.predict.resolved import resolve_program
+from holdfast.predict.resolved import Relocations, resolve_program
 from holdfast.predict.struct_ops import struct_ops_reasons
 from holdfast.predict.targets import target_hazards, target_reasons
 from holdfast.predict.walk import assumed_hazards, walk_reasons
+from holdfast.relo.resolve import Accesses
 from holdfast.terms import ProgramType, Verdict
 
 __all__ = ["DEFAULT_LIBBPF", "Predictor", "check_object"]
@@ -51,46 +53,39 @@ class Predictor:
         libbpf: tuple[int, int] = DEFAULT_LIBBPF,
         memory: Memory | None = None,
     ) -> None:
-        self.kernel = Kernel(Questions(facts), libbpf)
         self._memory = memory if memory is not None else Memory()
+        self.kernel = Kernel(Questions(facts, self._memory.numbers), libbpf)
 
     def check(self, spec: ObjectSpec) -> list[ProgramVerdict]:
         """A verdict for each program of the object, each judged as if the others' autoload were off."""
-        loaded = Loaded(self.kernel, spec)
+        kept = self._memory.shape(spec.sha256, spec.path)
+        if not kept:
+            kept[""] = Relocations(spec)
+            kept["accesses"] = Accesses(self._memory.ways)
+        loaded = Loaded(self.kernel, spec, kept["accesses"])
         base = (spec.path, self.kernel.constants, loaded.ksyms_key)
-        shared = self._shared(loaded, base)
-        return [self._program(loaded, program, shared, base) for program in spec.programs]
-
-    def _shared(self, loaded: Loaded, base: Hashable) -> list[Reason]:
-        """Reasons that stop every program."""
-        facts, sha256 = self.kernel.facts, loaded.spec.sha256
-        for entry in self._memory.held(sha256, base, facts):
-            return list(entry.found)
-        with facts.listen() as trail:
-            found = [*object_reasons(loaded), *kconfig_reasons(loaded.spec, loaded.facts)]
-            found += [*extern_reasons(loaded), *map_reasons(loaded), *field_reasons(loaded)]
-        self._memory.hold(sha256, base, Entry(found, trail))
-        return found
+        shared = self._memory.recall(spec.sha256, base, loaded.facts, lambda: _shared(loaded))
+        return [self._program(loaded, program, shared, base, kept) for program in spec.programs]
 
     def _program(
-        self, loaded: Loaded, program: ProgramSpec, shared: list[Reason], base: Hashable
+        self,
+        loaded: Loaded,
+        program: ProgramSpec,
+        shared: tuple[Reason, ...],
+        base: Hashable,
+        kept: dict[Hashable, Any],
     ) -> ProgramVerdict:
         facts, sha256 = self.kernel.facts, loaded.spec.sha256
-        resolved = resolve_program(loaded, program)
+        resolved = resolve_program(loaded, program, kept[""])
         key = (base, program.section, program.name, resolved.key)
-        for entry in self._memory.held(sha256, key, facts):
-            if resolved.offsets_at(entry.slots) == entry.offsets:
-                found: _Found = entry.found
-                break
-        else:
-            with facts.listen() as trail:
-                like = (loaded.spec.path, program.section, program.name, loaded.ksyms_key, resolved.key)
-                shape = self._memory.shape(sha256, like)
-                relocated = relocate(loaded, program, resolved, shape)
-                found = _judged(loaded, program, relocated)
-                slots = relocated.context_slots
-            self._memory.hold(sha256, key, Entry(found, trail, slots, resolved.offsets_at(slots)))
-        own, hazards = found
+        facts.displaced = resolved.offsets_at
+
+        def work_out() -> _Found:
+            like = (loaded.spec.path, program.section, program.name, loaded.ksyms_key, resolved.key)
+            relocated = relocate(loaded, program, resolved, self._memory.shape(sha256, like))
+            return _judged(loaded, program, relocated)
+
+        own, hazards = self._memory.recall(sha256, key, facts, work_out)
         reasons = tuple(sorted([*shared, *own], key=lambda reason: (reason.stage, reason.order)))
         return ProgramVerdict(
             loaded.spec.path,
@@ -107,6 +102,13 @@ class Predictor:
 
 
 _Found = tuple[list[Reason], tuple[Hazard, ...]]
+
+
+def _shared(loaded: Loaded) -> tuple[Reason, ...]:
+    """Reasons that stop every program."""
+    found = [*object_reasons(loaded), *kconfig_reasons(loaded.spec, loaded.facts)]
+    found += [*extern_reasons(loaded), *map_reasons(loaded), *field_reasons(loaded)]
+    return tuple(found)
 
 
 def _judged(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> _Found:

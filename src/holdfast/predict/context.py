@@ -12,7 +12,7 @@ from holdfast.elf.spec import ObjectSpec, ProgramSpec
 from holdfast.kernels.facts import KernelFacts
 from holdfast.predict.questions import Questions
 from holdfast.relo.ksym import KsymResolution, resolve_ksym
-from holdfast.relo.resolve import Relocator
+from holdfast.relo.resolve import Accesses, Relocator
 from holdfast.relo.target import Target
 from holdfast.rules.ask import Ask
 from holdfast.rules.btf_ask import FORBIDDEN_BY_LOCKDOWN, BtfAsk
@@ -93,8 +93,9 @@ class Loaded:
 
     kernel: Kernel
     spec: ObjectSpec
-    rows: dict[int, Any] = field(default_factory=dict)
-    """Relocations that are the same for each program, by their place in the object."""
+    accesses: Accesses | None = None
+    settled: dict[int, Any] = field(default_factory=dict)
+    """Relocations that are the same for each program, by function (:mod:`.resolved`)."""
 
     @property
     def facts(self) -> Questions:
@@ -104,7 +105,7 @@ class Loaded:
     def relocator(self) -> Relocator | None:
         if self.spec.btf is None or self.kernel.target is None:
             return None
-        return Relocator(self.spec.btf, self.kernel.target)
+        return Relocator(self.spec.btf, self.kernel.target, self.accesses)
 
     @cached_property
     def ksyms(self) -> dict[str, KsymResolution]:

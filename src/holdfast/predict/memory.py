@@ -1,29 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verdicts that were worked out on one kernel and hold on others that answer the same questions alike."""
+"""What was worked out on one kernel and holds on others that answer the same questions alike."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, TypeVar
 
-from holdfast.predict.questions import Questions, Trail
+from holdfast.predict.questions import Questions
+from holdfast.predict.tree import MISSING, Numbers, Trail, Tree
 
-__all__ = ["Entry", "Memory"]
+__all__ = ["Memory"]
 
-_MOST: Final = 64  # findings of one key; kernels differ in fewer ways than there are kernels
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What was found, the questions that it rests on, and, for a program, the displacements of its accesses
-    to the context that relocation gave it.
-    """
-
-    found: Any
-    trail: Trail
-    slots: tuple[int, ...] = ()
-    offsets: tuple[int | None, ...] = ()
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -34,20 +23,30 @@ class Memory:
     once.
     """
 
-    _entries: dict[str, dict[Hashable, list[Entry]]] = field(default_factory=dict)
+    numbers: Numbers = field(default_factory=Numbers)
+    ways: dict[Any, Any] = field(default_factory=dict)
+    """See :class:`holdfast.relo.resolve.Accesses`."""
+    _trees: dict[str, dict[Hashable, Tree]] = field(default_factory=dict)
     _shapes: dict[str, dict[Hashable, dict[Hashable, Any]]] = field(default_factory=dict)
 
-    def held(self, sha256: str, key: Hashable, facts: Questions) -> Iterator[Entry]:
-        """What was found under ``key`` on kernels that answer as this one does, so far as was asked."""
-        for entry in self._entries.get(sha256, {}).get(key, ()):
-            if facts.agree(entry.trail):
-                yield entry
-
-    def hold(self, sha256: str, key: Hashable, entry: Entry) -> None:
-        """Remember a finding."""
-        kept = self._entries.setdefault(sha256, {}).setdefault(key, [])
-        if len(kept) < _MOST:
-            kept.append(entry)
+    def recall(self, sha256: str, key: Hashable, facts: Questions, work_out: Callable[[], _T]) -> _T:
+        """``work_out()``, or what it gave under ``key`` for a kernel that answers as this one does, so far
+        as was asked.
+        """
+        trees = self._trees.setdefault(sha256, {})
+        tree = trees.get(key)
+        if tree is None:
+            tree = trees[key] = Tree()
+        path: Trail | None = {} if facts.is_heard else None
+        found = tree.find(facts.told, path)
+        if found is not MISSING:
+            if path:
+                facts.hear(path)
+            return found  # type: ignore[no-any-return]
+        with facts.listen() as trail:
+            found = work_out()
+        tree.keep(trail, found)
+        return found
 
     def shape(self, sha256: str, key: Hashable) -> dict[Hashable, Any]:
         """A place to keep what holds whatever the kernel says, given ``key``."""
@@ -55,5 +54,5 @@ class Memory:
 
     def forget(self, sha256: str) -> None:
         """Drop what is remembered of an object."""
-        self._entries.pop(sha256, None)
+        self._trees.pop(sha256, None)
         self._shapes.pop(sha256, None)

@@ -3,13 +3,13 @@
 kernel that gives the same answers.
 
 Most of what tells two kernel builds apart is no matter to a given program. :class:`Questions` passes each
-question on to the facts and writes question and answer down while somebody listens; a :data:`Trail` is the
-list of them. :meth:`Questions.agree` asks another kernel the same.
+question on to the facts and writes question and answer down while somebody listens, as numbers
+(:mod:`.tree`) that are the same for all kernels. :meth:`Questions.told` asks another kernel the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, Final, TypeVar
@@ -18,13 +18,10 @@ from holdfast.btf import Btf
 from holdfast.btf.skip import skip_mods_and_typedefs
 from holdfast.btf.types import Array, Composite, FuncProto, Ptr
 from holdfast.kernels.facts import Answer, KernelFacts, Place
+from holdfast.predict.tree import MISSING, Numbers, Question, Trail, Tree
 from holdfast.rules.ask import Allowed, Ask, Ruling, Sign
 
-__all__ = ["NotedAsk", "Questions", "Trail"]
-
-Question = tuple[str, tuple[Any, ...]]
-Trail = dict[Question, Any]
-"""Questions and what tells their answers apart, in the order in which they were asked."""
+__all__ = ["NotedAsk", "Questions"]
 
 _T = TypeVar("_T")
 _ASKED: Final = (
@@ -48,6 +45,7 @@ _ASKED: Final = (
     "unloaded_module_with",
     "version_text",
 )
+_RULED: Final = ("rule", "work")
 _DEPTH: Final = 3  # struct_ops: a struct's members, what they point to, and its parameters
 
 
@@ -58,14 +56,29 @@ class Questions(KernelFacts):
     :attr:`constants`. Not for use from several threads at once.
     """
 
-    __slots__ = ("_ask", "_keys", "_listening", "_outlines", "_rulings", "real")
+    __slots__ = (
+        "_answers",
+        "_ask",
+        "_listening",
+        "_noted_ask",
+        "_outlines",
+        "_rulings",
+        "displaced",
+        "numbers",
+        "real",
+    )
 
-    def __init__(self, facts: KernelFacts) -> None:
+    def __init__(self, facts: KernelFacts, numbers: Numbers | None = None) -> None:
         super().__init__(**{one.name: getattr(facts, one.name) for one in fields(facts) if one.init})
         self.real = facts
+        self.numbers = numbers if numbers is not None else Numbers()
+        self.displaced: Callable[[tuple[int, ...]], Hashable] | None = None
+        """Answers what displacements relocation gives the loads and stores at these slots of the program
+        that is judged: a question that the kernel's BTF answers, but for this program only.
+        """
         self._listening: list[Trail] = []
-        self._keys: Trail = {}
-        self._rulings: dict[Question, Any] = {}
+        self._answers: dict[int, int] = {}
+        self._rulings: dict[int, Any] = {}
         self._outlines: dict[tuple[int, int], Any] = {}
 
     @property
@@ -84,51 +97,96 @@ class Questions(KernelFacts):
         finally:
             self._listening.pop()
 
+    def hear(self, trail: Trail) -> None:
+        """Write down what was asked before, for what is taken over from another kernel."""
+        for listener in self._listening:
+            listener.update(trail)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._listening)
+
     def rule(self, rule: Callable[..., _T], *args: Any, **more: Any) -> _T:
         """``rule(*args, ask=..., **more)``, called once; its answer is what is noted, not what it asks."""
-        question = ("rule", (rule, args, tuple(more.items())))
-        return self._ruled(question)  # type: ignore[no-any-return]
+        return self._ruled(("rule", (rule, args, tuple(more.items()))))  # type: ignore[no-any-return]
 
     def work(self, rule: Callable[..., _T], *args: Any) -> _T:
         """``rule(facts, ask, *args)``, noted as :meth:`rule` does."""
         return self._ruled(("work", (rule, args)))  # type: ignore[no-any-return]
 
     def _ruled(self, question: Question) -> Any:
-        answer = self._rulings.get(question, self)
-        if answer is self:
-            answer = self._answer(*question)
-            answer = self._rulings[question] = tuple(answer) if isinstance(answer, Iterator) else answer
-        self.note(question, answer)
+        number = self.numbers.question(question)
+        answer = self._ruling(number)
+        if self._listening:
+            self._write(number, answer)
         return answer
 
-    def agree(self, trail: Trail) -> bool:
-        """Whether this kernel gives the same answers."""
-        return all(self._key(question) == answer for question, answer in trail.items())
+    def _ruling(self, number: int) -> Any:
+        answer = self._rulings.get(number, MISSING)
+        if answer is not MISSING:
+            return answer
+        name, args = self.numbers.asked[number]
+        if name == "work":
+            answer = args[0](self.real, self._ask, *args[1])
+        else:
+            # Rules are asked the same for many programs, and kernels differ in little of what they ask.
+            tree = self.numbers.trees.get(number)
+            if tree is None:
+                tree = self.numbers.trees[number] = Tree()
+            answer = tree.find(self.told)
+            if answer is MISSING:
+                rule, positional, named = args
+                trail: Trail = {}
+                before, self._listening = self._listening, [trail]
+                try:
+                    answer = rule(*positional, ask=self._noted_ask, **dict(named))
+                    answer = tuple(answer) if isinstance(answer, Iterator) else answer
+                finally:
+                    self._listening = before
+                tree.keep(trail, answer)
+        answer = tuple(answer) if isinstance(answer, Iterator) else answer
+        self._rulings[number] = answer
+        return answer
+
+    def told(self, number: int) -> int:
+        """The number of this kernel's answer to the question of that number."""
+        told = self._answers.get(number)
+        if told is not None:
+            return told
+        name, args = self.numbers.asked[number]
+        if name == "displaced":
+            assert self.displaced is not None
+            return self.numbers.answer(self.displaced(*args))
+        answer = self._ruling(number) if name in _RULED else self._answer(name, args)
+        told = self._answers[number] = self.numbers.answer(self._told_apart(answer))
+        return told
 
     def note(self, question: Question, answer: object) -> None:
         """Write down a question that was asked of this kernel."""
-        key = self._keys.get(question, self)
-        if key is self:
-            key = self._keys[question] = self._told_apart(answer)
-        for listener in self._listening:
-            listener[question] = key
+        if self._listening:
+            self._write(self.numbers.question(question), answer)
 
-    def _key(self, question: Question) -> object:
-        if question not in self._keys:
-            self._keys[question] = self._told_apart(self._answer(*question))
-        return self._keys[question]
+    def note_displaced(self, slots: tuple[int, ...]) -> None:
+        """Write down that the displacements of the loads and stores at these slots were looked at."""
+        if self._listening and slots:
+            number = self.numbers.question(("displaced", (slots,)))
+            told = self.told(number)
+            for listener in self._listening:
+                listener[number] = told
+
+    def _write(self, number: int, answer: object) -> None:
+        told = self._answers.get(number)
+        if told is None:
+            told = self._answers[number] = self.numbers.answer(self._told_apart(answer))
+        for listener in self._listening:
+            listener[number] = told
 
     def _answer(self, name: str, args: tuple[Any, ...]) -> Any:
-        if name == "rule":
-            rule, args, more = args
-            return rule(*args, ask=self._ask, **dict(more))
-        if name == "work":
-            rule, args = args
-            return rule(self.real, self._ask, *args)
         source = self._ask if name.startswith("ask.") else self.real
         return getattr(source, name.removeprefix("ask."))(*args)
 
-    def _told_apart(self, answer: object) -> object:
+    def _told_apart(self, answer: object) -> Any:
         if isinstance(answer, Place):
             return (answer.module, self._outline(answer.btf, answer.type_id, _DEPTH))
         if isinstance(answer, Mapping):
@@ -178,7 +236,8 @@ class Questions(KernelFacts):
     def asking(self, ask: Ask) -> Ask:
         """``ask`` with its questions written down here too."""
         self._ask = ask
-        return NotedAsk(ask, self)
+        self._noted_ask = NotedAsk(ask, self)
+        return self._noted_ask
 
 
 def _noted(name: str) -> Callable[..., Any]:

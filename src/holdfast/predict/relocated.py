@@ -52,6 +52,12 @@ class Relocated:
     @cached_property
     def reached(self) -> Reached:
         """The verifier's walk as far as constants tell."""
+        reached = self._walk()
+        # Which of the context's members are touched is all that is read from displacements.
+        self.loaded.facts.note_displaced(self._displaced(reached))
+        return reached
+
+    def _walk(self) -> Reached:
         # Since commit 2afae08c9dcb ("bpf: Validate global subprogs lazily", v6.8) only called ones are
         # verified; which keeps note of it in struct bpf_func_info_aux.
         lazily = self.loaded.kernel.ask.btf(Sign.member("bpf_func_info_aux", "called"))
@@ -93,13 +99,6 @@ class Relocated:
     def _displaced(self, reached: Reached) -> tuple[int, ...]:
         touched = {*reached.context_loads, *reached.context_stores}
         return tuple(sorted(slot for slot in touched if slot in self.resolved.rows))
-
-    @property
-    def context_slots(self) -> tuple[int, ...]:
-        """Slots whose displacement a verdict rests on: relocated loads and stores that are known to be of
-        the context. None of them where the walk was not wanted.
-        """
-        return self._displaced(self.reached) if "reached" in self.__dict__ else ()
 
 
 def relocate(

@@ -24,14 +24,11 @@ from holdfast.relo.spec import (
     Spec,
     is_flex_arr,
 )
-from holdfast.relo.target import Side
+from holdfast.relo.target import Side, Steps
 
-__all__ = ["Match", "Mismatch", "Steps", "match_candidate", "steps_of"]
+__all__ = ["Match", "Mismatch", "match_candidate", "steps_of"]
 
 _MAX_VISITS: Final = 500_000  # members looked at for one field; libbpf's search is bounded in depth only
-
-Steps = tuple[tuple[str, Shape] | int, ...]
-"""A local spec without its BTF: per accessor a field's name and shape, or an element's index."""
 
 
 @dataclass(frozen=True, slots=True)

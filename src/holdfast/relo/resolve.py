@@ -6,21 +6,23 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from holdfast.btf import Btf, essential_name
 from holdfast.btf.ext import CoreRelo, CoreReloKind
 from holdfast.insn.instruction import LD_IMM64, Instruction, Opclass
 from holdfast.relo.failure import Refused, ReloError
-from holdfast.relo.match import Match, Mismatch, Steps, match_candidate, steps_of
+from holdfast.relo.match import Match, Mismatch, match_candidate, steps_of
 from holdfast.relo.missing import missing
 from holdfast.relo.patch import POISON, patch
 from holdfast.relo.spec import FIELD_BASED, TYPE_BASED, ZERO_WHEN_MISSING, Spec, kind_word, parse_spec
-from holdfast.relo.target import KernelBtf, Side, Target
+from holdfast.relo.target import KernelBtf, Side, Steps, Target, Way
 from holdfast.relo.value import Value, memory_size_differs, value_of
 
-__all__ = ["Relocator", "Resolution", "resolve"]
+__all__ = ["Accesses", "Relocator", "Resolution", "resolve"]
 
 _NOTHING: Final = Value(0)
 _MEMORY: Final = frozenset((Opclass.LDX, Opclass.ST, Opclass.STX))
@@ -64,7 +66,7 @@ class Resolution:
         return str(self.local) if self.local else ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class _Answer:
     """The part of a resolution that does not depend on the instruction."""
 
@@ -77,9 +79,57 @@ class _Answer:
     missing: str | None = None
     error: ReloError | None = None
 
+    @cached_property
+    def content(self) -> Hashable:
+        """What the kernel has to do with it; type ids are none of it."""
+        new = self.new
+        return (new.number, new.size, self.poison, self.wrong_width, self.missing, self.error)
+
 
 _Candidates = tuple[tuple[Side, int], ...]
 _Key = tuple[int, str, int]
+
+
+@dataclass(slots=True)
+class _Parsed:
+    """The object's side of an access, the same for every kernel; ``value`` is there once it is wanted."""
+
+    local: Spec | ReloError
+    way: Way | None = None
+    value: Value | None = None
+
+
+@dataclass(slots=True)
+class Accesses:
+    """What there is to know of one object's accesses whatever the kernel, for a :class:`Relocator` for each
+    kernel. ``ways`` are those of all objects that share what is matched.
+    """
+
+    ways: dict[Steps, Way] = field(default_factory=dict)
+    _parsed: dict[_Key, _Parsed] = field(default_factory=dict)
+
+    def parse(self, relo: CoreRelo, side: Side) -> _Parsed:
+        """The local spec, or libbpf's error. ``side`` is the object."""
+        key = (relo.type_id, relo.access, int(relo.kind))
+        known = self._parsed.get(key)
+        if known is None:
+            known = self._parsed[key] = self._parse(relo, side)
+        return known
+
+    def _parse(self, relo: CoreRelo, side: Side) -> _Parsed:
+        try:
+            spec = parse_spec(relo, side)
+            if relo.kind in TYPE_BASED:
+                return _Parsed(spec)
+            steps = steps_of(spec)
+        except Refused as refused:
+            root = side.btf.type(relo.type_id)
+            what = f"[{relo.type_id}] {kind_word(root)} {root.name or '<anon>'} + {relo.access}"
+            return _Parsed(ReloError(errno.EINVAL, f"parsing {what} failed: {refused.message}"))
+        way = self.ways.get(steps)
+        if way is None:
+            way = self.ways[steps] = Way(steps)
+        return _Parsed(spec, way)
 
 
 class Relocator:
@@ -91,27 +141,31 @@ class Relocator:
     that, and only that.
     """
 
-    def __init__(self, local: Btf, target: KernelBtf) -> None:
+    def __init__(self, local: Btf, target: KernelBtf, accesses: Accesses | None = None) -> None:
         self.local = Side(local, "object", 8)  # libbpf: btf__set_pointer_size(obj->btf, 8)
         self.target = Target.of(target)
         self._answers: dict[_Key | tuple[_Key, _Candidates], _Answer] = {}
-        self._specs: dict[_Key, tuple[Spec | ReloError, Steps]] = {}
+        self._accesses = accesses if accesses is not None else Accesses(self.target.ways)
         self._narrowed: dict[int, _Candidates] = {}
 
     def restart(self) -> Relocator:
         """One for another run over the same object (say, with another program alone): shares all that is
         known.
         """
-        other = Relocator(self.local.btf, self.target)
-        other._answers, other._specs = self._answers, self._specs
+        other = Relocator(self.local.btf, self.target, self._accesses)
+        other._answers = self._answers
         return other
 
-    def order_matters(self, relo: CoreRelo) -> bool:
-        """Whether what this relocation finds may depend on those before it: its type has several candidates.
+    def settled(self, relo: CoreRelo) -> Hashable | None:
+        """What this relocation is worth, as a value that is equal where :meth:`resolve` makes the same of one
+        instruction, on whatever kernel.
 
-        To be asked after :meth:`resolve`.
+        None where that may depend on relocations before it: its type has several candidates.
         """
-        return (relo.type_id, relo.access, int(relo.kind)) not in self._answers
+        answer = self._answer(relo)
+        if (relo.type_id, relo.access, int(relo.kind)) not in self._answers:
+            return None
+        return answer.content
 
     def resolve(self, relo: CoreRelo, insn: Instruction, following: Instruction | None = None) -> Resolution:
         """Resolve one relocation of ``insn``; ``following`` is the next slot, needed to check an LDIMM64
@@ -182,28 +236,16 @@ class Relocator:
             long_key = (key, candidates)
             known = self._answers.get(long_key)
             if known is None:
-                known = self._answers[long_key] = self._work_out(relo, key, candidates)
+                known = self._answers[long_key] = self._work_out(relo, candidates)
             if known.matched and not known.error and len(known.matched) < len(candidates):
                 self._narrowed[type_id] = tuple((spec.side, spec.root_type_id) for spec in known.matched)
             return known
-        known = self._answers[key] = self._work_out(relo, key, candidates)
+        known = self._answers[key] = self._work_out(relo, candidates)
         return known
 
-    def _parse(self, relo: CoreRelo, key: _Key) -> tuple[Spec | ReloError, Steps]:
-        known = self._specs.get(key)
-        if known is None:
-            try:
-                spec = parse_spec(relo, self.local)
-                known = (spec, () if relo.kind in TYPE_BASED else steps_of(spec))
-            except Refused as refused:
-                root = self.local.btf.type(relo.type_id)
-                what = f"[{relo.type_id}] {kind_word(root)} {root.name or '<anon>'} + {relo.access}"
-                known = (ReloError(errno.EINVAL, f"parsing {what} failed: {refused.message}"), ())
-            self._specs[key] = known
-        return known
-
-    def _work_out(self, relo: CoreRelo, key: _Key, candidates: _Candidates) -> _Answer:
-        local, steps = self._parse(relo, key)
+    def _work_out(self, relo: CoreRelo, candidates: _Candidates) -> _Answer:
+        parsed = self._accesses.parse(relo, self.local)
+        local = parsed.local
         if isinstance(local, ReloError):
             return _Answer(None, error=local)
         if local.kind == CoreReloKind.TYPE_ID_LOCAL:
@@ -211,24 +253,26 @@ class Relocator:
             number = Value(local.root_type_id, validate=False)
             return _Answer(local, orig=number, new=number)
         try:
-            return self._choose(local, steps, candidates)
+            return self._choose(parsed, local, candidates)
         except Refused as refused:
             return _Answer(local, error=ReloError(refused.errno, refused.message))
 
-    def _choose(self, local: Spec, steps: Steps, candidates: _Candidates) -> _Answer:
+    def _choose(self, parsed: _Parsed, local: Spec, candidates: _Candidates) -> _Answer:
         """One value that all matching candidates agree on (``bpf_core_calc_relo_insn()``)."""
         chosen: list[Spec] = []
         mismatches: list[Mismatch] = []
-        orig = new = Value(0)
+        new = _NOTHING
         wrong_width = False
         for at, (side, type_id) in enumerate(candidates):
-            found = self._match(local, steps, side, type_id)
+            found, value = self._match(parsed, local, side, type_id)
             if isinstance(found, Mismatch):
                 mismatches.append(found)
                 continue
             if isinstance(found, ReloError):
                 raise Refused(found.errno, f"error matching candidate #{at}: {found.message}")
-            orig, value = value_of(local), value_of(found)
+            orig = self._orig(parsed, local)
+            if isinstance(value, ReloError):
+                raise Refused(value.errno, value.message)
             if not chosen:
                 new = value
                 wrong_width = local.kind in FIELD_BASED and memory_size_differs(local, orig, found, new)
@@ -243,19 +287,38 @@ class Relocator:
         if chosen:
             return _Answer(local, tuple(chosen), orig, new, wrong_width=wrong_width)
         words = missing(local, mismatches, self.target)
-        orig = value_of(local)
+        orig = self._orig(parsed, local)
         return _Answer(local, orig=orig, poison=int(local.kind) not in ZERO_WHEN_MISSING, missing=words)
 
-    def _match(self, local: Spec, steps: Steps, side: Side, type_id: int) -> Match:
+    @staticmethod
+    def _orig(parsed: _Parsed, local: Spec) -> Value:
+        if parsed.value is None:
+            parsed.value = value_of(local)
+        return parsed.value
+
+    def _match(
+        self, parsed: _Parsed, local: Spec, side: Side, type_id: int
+    ) -> tuple[Match, Value | ReloError]:
         """Match a candidate, remembered over objects where only names and shapes count."""
-        if local.kind in TYPE_BASED:
-            return match_candidate(local, steps, side, type_id)
-        key = (side.name, type_id, local.kind, steps)
+        way = parsed.way
+        if way is None:
+            return _matched(local, (), side, type_id)
+        key = (side.name, type_id, local.kind, way)
         known = self.target.matches.get(key)
         if known is None:
-            known = self.target.matches[key] = match_candidate(local, steps, side, type_id)
-        assert isinstance(known, Spec | Mismatch | ReloError)
-        return known
+            known = self.target.matches[key] = _matched(local, way.steps, side, type_id)
+        return known  # type: ignore[return-value]
+
+
+def _matched(local: Spec, steps: Steps, side: Side, type_id: int) -> tuple[Match, Value | ReloError]:
+    """What a candidate says and, where it matches, what it is worth."""
+    found = match_candidate(local, steps, side, type_id)
+    if not isinstance(found, Spec):
+        return found, _NOTHING
+    try:
+        return found, value_of(found)
+    except Refused as refused:
+        return found, ReloError(refused.errno, refused.message)
 
 
 def resolve(

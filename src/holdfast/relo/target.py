@@ -11,7 +11,7 @@ from holdfast.btf import Btf
 from holdfast.btf.skip import pointer_size
 from holdfast.btf.types import Kind
 
-__all__ = ["KernelBtf", "Side", "Target", "kind_class"]
+__all__ = ["KernelBtf", "Side", "Steps", "Target", "Way", "kind_class"]
 
 
 class KernelBtf(Protocol):
@@ -50,6 +50,19 @@ def kind_class(kind: int) -> int:
     return _ANY_ENUM if kind == Kind.ENUM64 else int(kind)
 
 
+Steps = tuple[tuple[str, tuple[object, ...]] | int, ...]
+"""A local access without its BTF: per accessor a field's name and shape, or an element's index."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Way:
+    """The steps of an access, kept once for all objects that share them: compared by identity, and so
+    quickly.
+    """
+
+    steps: Steps
+
+
 @dataclass(slots=True)
 class Target:
     """A :class:`KernelBtf` that remembers candidates and matches, for checking many objects against one
@@ -61,6 +74,7 @@ class Target:
     vmlinux: Btf
     modules: Mapping[str, Btf] = field(default_factory=dict)
     matches: dict[object, object] = field(default_factory=dict, repr=False)
+    ways: dict[Steps, Way] = field(default_factory=dict, repr=False)
     _candidates: dict[tuple[int, str], tuple[tuple[Side, int], ...]] = field(default_factory=dict, repr=False)
     _sides: dict[str, Side] = field(default_factory=dict, repr=False)
 
