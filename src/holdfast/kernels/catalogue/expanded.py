@@ -49,6 +49,7 @@ class Expanded:
         self._manifest = manifest
         self._cache = cache
         self._reader = reader
+        self._vmlinux: Btf | None = None
         self._modules: dict[str, memoryview] | None = None
         self._texts: list[memoryview] | None = None
 
@@ -63,13 +64,29 @@ class Expanded:
         if sections is None:
             made = make()
             self._cache.put(name, _join(made))
-            sections = [memoryview(section) for section in made]
+            found = self._cache.get(name)  # mapped, it takes no memory of this process's own
+            sections = None if found is None else _split(found)
+            if sections is None:
+                sections = [memoryview(section) for section in made]
         return sections
 
     def vmlinux(self) -> Btf:
         """BTF of vmlinux."""
-        data, index = self._sections("vmlinux", lambda: self._reader().indexed())
+        if self._vmlinux is None:
+            self._vmlinux = self._base(*self._sections("vmlinux", self._make_vmlinux))
+        return self._vmlinux
+
+    def _base(self, data: bytes | memoryview, index: memoryview) -> Btf:
         return Btf(data, origin=self._manifest.id, index=TypeIndex.from_buffer(index))
+
+    def _make_vmlinux(self) -> tuple[bytes, bytes]:
+        made = self._reader().indexed()
+        if self._cache.path is not None:
+            # Modules are told by the types of vmlinux: now, while these are at hand.
+            self._vmlinux = self._base(made[0], memoryview(made[1]))
+            self._module_data()
+            self._vmlinux, self._modules = None, None
+        return made
 
     def module_names(self) -> tuple[str, ...]:
         """Those whose BTF is kept."""

@@ -68,6 +68,7 @@ class Catalogue:
         self._manifests: dict[str, Manifest] = {}
         self._pools: dict[tuple[str, ...], Pool] = {}
         self._lists: dict[str, Lists] = {}
+        self._last: KernelReader | None = None  # it has what was put together, for one kernel at a time
 
     @classmethod
     def open(cls, path: str | Path | None = None) -> Catalogue:
@@ -204,9 +205,13 @@ class Catalogue:
         from holdfast.kernels.catalogue.decode import KernelReader
 
         manifest = self._manifest(kernel)
-        if len(self._lists) > _MOST_LISTS:
-            self._lists.clear()
-        return KernelReader(manifest, self._blobs.get, lambda: self._pool(manifest.segments), self._lists)
+        if self._last is None or self._last.manifest is not manifest:
+            if len(self._lists) > _MOST_LISTS:
+                self._lists.clear()
+            self._last = KernelReader(
+                manifest, self._blobs.get, lambda: self._pool(manifest.segments), self._lists
+            )
+        return self._last
 
     def record(self, kernel: str) -> KernelRecord:
         """All that is kept of a kernel. Of its symbols that is their names, sorted.
@@ -245,18 +250,11 @@ class Catalogue:
         from holdfast.kernels.catalogue.lazy import facts_of
 
         manifest = self._manifest(kernel)
-        reader: list[KernelReader] = []
-
-        def made() -> KernelReader:
-            if not reader:
-                reader.append(self._reader(kernel))
-            return reader[0]
-
         with self._reading(kernel):
             return facts_of(
                 manifest,
                 cache,
-                made,
+                lambda: self._reader(kernel),
                 lambda: self._reading(kernel),
                 self._probes(manifest),
             )
