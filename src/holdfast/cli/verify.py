@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from holdfast.truth.run import Said, Task, Trouble
     from holdfast.truth.subject import Subject
 
-__all__ = ["command"]
+__all__ = ["Verified", "command", "verify"]
 
 SCHEMA_VERSION = 1
 _ROWS = Path("tests/truth/rows.tsv")
@@ -105,17 +106,40 @@ def command(
     found = subjects(paths)
     if not any(subject.spec.programs for subject in found):
         raise UsageError("there are no programs in what is named", hint="`holdfast needs` shows what is")
+    done = verify(found, kernels or ("all",), packages, jobs=jobs, accelerator=accelerator, afresh=afresh)
+    if rows is not None:
+        _keep(rows, found, done.said, done.loader)
+    _print(done.cases, done.grounds, done.loader, form, explain)
+    return _status(done.cases)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A case for each program and kernel, and what guests said, by kernel, sha256 and program."""
+
+    cases: list[Case]
+    grounds: list[Ground]
+    said: dict[tuple[str, str, str], Said]
+    loader: str
+
+
+def verify(
+    found: list[Subject],
+    kernels: Sequence[str],
+    packages: Sequence[Path] = (),
+    *,
+    jobs: int | None = None,
+    accelerator: str | None = None,
+    afresh: bool = False,
+) -> Verified:
+    """Predict, boot, load, compare; the options are those of the verb."""
     version = _loader()
-    grounds = _grounds(kernels or ("all",), packages)
+    grounds = _grounds(kernels, packages)
     predicted = _predict(found, grounds, version[:2])
     loader = "libbpf-{}.{}.{}".format(*version)
     tasks = _tasks(found, grounds, loader, accelerator, afresh)
-    said, troubles = _carry_out(tasks, jobs, sum(len(task.loads) for task in tasks) and len(predicted))
-    if rows is not None:
-        _keep(rows, found, said, loader)
-    cases = _cases(found, grounds, predicted, said, troubles)
-    _print(cases, grounds, loader, form, explain)
-    return _status(cases)
+    said, troubles = _carry_out(tasks, jobs, len(predicted))
+    return Verified(_cases(found, grounds, predicted, said, troubles), grounds, said, loader)
 
 
 def _loader() -> tuple[int, int, int]:

@@ -26,7 +26,7 @@ from holdfast.vm.series import carry_out
 __all__ = ["Said", "Task", "Trouble", "carry_out_task"]
 
 _CALL: Final = "holdfast.vm.guest.jobs:load_objects"
-_PROGRAMS: Final = 64  # of a job; the guest's libbpf asks its kernel once for each job
+_PROGRAMS: Final = 32  # of a job; libbpf asks its kernel what it can do once for each job
 _BYTES: Final = 8 << 20  # of objects in a job
 _SILENCE: Final = 300.0  # seconds for one program; the longest of Debian's take some 20 s under TCG
 _BOOTS: Final = 8  # of one kernel
