@@ -158,9 +158,14 @@ def matrix_lines(verdicts: Sequence[ProgramVerdict]) -> Iterator[str]:
 def _table(verdicts: Sequence[ProgramVerdict], kernels: Sequence[str], first: int) -> Iterator[str]:
     cells = {(v.object_path, v.program, v.kernel): _SIGNS[v.verdict] for v in verdicts}
     head = "".join(f"{number:>4}" for number in range(first, first + len(kernels)))
-    room = WIDTH - len(head) - 2
-    yield "  " + " " * room + head
+    room = WIDTH - len(head) - 4
+    programs: dict[str, list[str]] = {}
     for path, program in dict.fromkeys((v.object_path, v.program) for v in verdicts):
-        name = f"{path.rsplit('/', 1)[-1]}: {program}"
-        name = name if len(name) <= room else name[: room - 1] + "~"
-        yield "  " + name.ljust(room) + "".join(f"{cells.get((path, program, k), ' '):>4}" for k in kernels)
+        programs.setdefault(path, []).append(program)
+    yield " " * (room + 4) + head
+    for path, names in programs.items():
+        yield f"  {path.rsplit('/', 1)[-1]}"
+        for name in names:
+            shown = name if len(name) <= room else name[: room - 1] + "~"
+            signs = "".join(f"{cells.get((path, name, kernel), ' '):>4}" for kernel in kernels)
+            yield f"    {shown:<{room}}{signs}"

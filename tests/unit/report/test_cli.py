@@ -77,7 +77,7 @@ def test_several_kernels_make_a_matrix(
     other.write_bytes(kernel_file.read_bytes())
     done = holdfast("check", objects["both"], "--kernel", kernel_file, "--kernel", other)
     assert "  1  file/vmlinux.btf" in done.out and "  2  file/other.btf" in done.out
-    row = next(line for line in done.out.splitlines() if line.strip().startswith("both.bpf.o: bad"))
+    row = next(line for line in done.out.splitlines() if line.split()[:1] == ["bad"])
     assert row.split()[-2:] == ["x", "x"]
     assert all(len(line) <= WIDTH for line in done.out.splitlines())
 
@@ -165,10 +165,10 @@ def test_a_folder_is_no_object_and_no_bundle(holdfast: Command, bad_files: dict[
     [
         (("--kernel", "{text}"), 1, "it is no kernel: it begins with 69 6e 74 20"),
         (("--kernel", "{x86}"), 1, "x86.o"),
-        (("--kernel", "{folder}"), 1, "it is a folder"),
+        (("--kernel", "{folder}"), 1, "there is no kernel in it"),
         (("--kernel", "/nowhere"), 1, "it cannot be read: No such file or directory"),
-        (("--kernel", "debian/6.12*"), 2, "no kernel 'debian/6.12*'"),
-        (("--kernel", "{kernel}", "--modules", "xfs,nothing"), 2, "has no BTF of module 'nothing'"),
+        (("--kernel", "nowhere/6.12*"), 2, "no kernel 'nowhere/6.12*'"),
+        (("--kernel", "{kernel}", "--modules", "xfs,nothing"), 2, "has no module 'nothing'"),
         (("--libbpf", "newest"), 2, "--libbpf 'newest' is no release"),
         (("--libbpf", "0.8"), 2, "is no release from 1.0 on"),
         (("--libbpf", "1"), 2, "is no release from 1.0 on"),
