@@ -19,6 +19,7 @@ from holdfast.predict.externs import extern_hazards, extern_reasons
 from holdfast.predict.global_functions import global_function_reasons
 from holdfast.predict.instructions import instruction_reasons
 from holdfast.predict.kconfig import kconfig_reasons
+from holdfast.predict.kfuncs import added_reasons
 from holdfast.predict.map_use import field_reasons, map_use_reasons
 from holdfast.predict.maps import map_hazards, map_reasons
 from holdfast.predict.memory import Memory
@@ -122,6 +123,7 @@ def _judged(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> _Foun
         found += map_use_reasons(loaded, program)
         found += address_reasons(loaded, program)
         found += instruction_reasons(loaded, program, relocated)
+        found += added_reasons(loaded, program, relocated)
         found += global_function_reasons(loaded, program, relocated)
         found += walk_reasons(loaded, program, relocated)
     return found, tuple(_hazards(loaded, program, relocated))

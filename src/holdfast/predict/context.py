@@ -17,7 +17,7 @@ from holdfast.relo.target import Target
 from holdfast.rules.ask import Ask
 from holdfast.rules.btf_ask import FORBIDDEN_BY_LOCKDOWN, BtfAsk
 
-__all__ = ["Kernel", "Loaded"]
+__all__ = ["LIBBPF_FLAVORED_KFUNCS", "Kernel", "Loaded"]
 
 LIBBPF_FLAVORED_KFUNCS = (1, 3)
 """libbpf commit 6d704c7f: ``___flavor`` of a kfunc's name is left out since 1.3."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A call of a kfunc: is it there, may this program call it, and what do its flags ask for.
 
-``check_kfunc_call()`` and ``fetch_kfunc_meta()`` of kernel/bpf/verifier.c, in their order.
+``bpf_add_kfunc_call()``, ``check_kfunc_call()`` and ``fetch_kfunc_meta()`` of kernel/bpf/verifier.c, in their
+order.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from holdfast.btf import essential_name
 from holdfast.elf.spec import ProgramSpec, ReferenceKind
 from holdfast.insn.flow import callee, function_starts
 from holdfast.insn.instruction import LD_IMM64, Instruction
-from holdfast.kernels.facts import KernelFacts
+from holdfast.kernels.facts import Answer, KernelFacts
 from holdfast.needs.licenses import is_gpl_compatible
 from holdfast.predict.codes import ReasonCode
-from holdfast.predict.context import Loaded
+from holdfast.predict.context import LIBBPF_FLAVORED_KFUNCS, Loaded
 from holdfast.predict.model import Reason, Stage
-from holdfast.terms import Evidence
+from holdfast.predict.relocated import Relocated
+from holdfast.predict.struct_ops import member_of
+from holdfast.terms import Evidence, ProgramType
 
-__all__ = ["kfunc_reasons", "module_hint"]
+__all__ = ["added_reasons", "kfunc_reasons", "module_hint"]
 
 _RUN_SLEEPABLE: Final = ("bpf_wq_set_callback", "bpf_task_work_schedule")
 """kfuncs whose callback may sleep whatever the program may (``in_sleepable()``, 81f1d7a583fa, 6.10)."""
@@ -29,6 +32,55 @@ _CAPABILITIES: Final = {
     "DESTRUCTIVE": "CAP_SYS_BOOT",  # check_kfunc_call(), 4dd48c6f1f83, 6.1
     "PERFMON": "CAP_PERFMON",  # 7.3
 }
+
+
+def added_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> Iterator[Reason]:
+    """Why calls of kfuncs are refused wherever they stand, before the verifier's walk.
+
+    A kfunc with KF_IMPLICIT_ARGS (7.0) has its real prototype in FUNC ``<name>_impl``, which resolve_btfids
+    makes; without it ``find_kfunc_impl_proto()`` gives up. Debian's 7.1 and 7.2 lack it for kfuncs that
+    pahole has not tagged, most of ``scx_bpf_*``.
+    """
+    seen: set[str] = set()
+    for reference in program.references:
+        name = reference.name
+        if reference.kind is not ReferenceKind.KFUNC_CALL or name in seen:
+            continue
+        found = loaded.ksyms.get(name)
+        if found is None or found.found is not True or reference.slot in relocated.poisons:
+            continue
+        seen.add(name)
+        real = _real_name(loaded, name)
+        if _lacks_implementation(loaded, program, real):
+            yield Reason(
+                ReasonCode.KFUNC_NOT_ALLOWED,
+                f"kfunc {real}",
+                f"no program may call it: it has KF_IMPLICIT_ARGS, and BTF lacks the function {real}_impl "
+                "that tells its arguments (find_kfunc_impl_proto)",
+                Stage.VERIFIER,
+                Evidence.BTF,
+                True,
+                program.source_at(reference.slot),
+                "offer a variant without it: a guard does not help, dead calls are looked at too",
+            )
+
+
+def _lacks_implementation(loaded: Loaded, program: ProgramSpec, real: str) -> bool:
+    flags = loaded.facts.kfunc_flags(real, program.type)
+    if flags is None or "IMPLICIT_ARGS" not in flags or _callable(loaded, program, real).value is False:
+        return False  # flags count only where the set is registered for the type
+    own, place = loaded.facts.function(real), loaded.facts.function(f"{real}_impl")
+    return own is not None and (place is None or place.module not in (None, own.module))
+
+
+def _real_name(loaded: Loaded, name: str) -> str:
+    """The name under which libbpf looks for it in the kernel."""
+    return essential_name(name) if loaded.kernel.libbpf >= LIBBPF_FLAVORED_KFUNCS else name
+
+
+def _callable(loaded: Loaded, program: ProgramSpec, real: str) -> Answer:
+    kind = (program.type, program.attach_type, program.sleepable)
+    return loaded.facts.kfunc_callable(real, *kind, member_of(loaded.spec, program))
 
 
 def kfunc_reasons(
@@ -50,14 +102,16 @@ def kfunc_reasons(
             f"kfuncs are for GPL-compatible programs, and the object's license is {loaded.spec.license!r}"
         )
         yield _reason(ReasonCode.LICENSE_REFUSED, need, message, Evidence.RULE)
-    real = essential_name(name if loaded.facts.function(name) else found.name)
-    answer = loaded.facts.kfunc_callable(real, program.type, program.attach_type, program.sleepable)
+    real = _real_name(loaded, name)
+    answer = _callable(loaded, program, real)
     if answer.value is False:
         message = f"a {program.type.name} program may not call it: {answer.note}"
         yield _reason(ReasonCode.KFUNC_NOT_ALLOWED, need, message, answer.evidence)
     elif answer.value is None:
         message = f"whether a {program.type.name} program may call it cannot be told: {answer.note}"
         hint = "check the running kernel as root: a probe tells"
+        if program.type is ProgramType.EXT:
+            hint = "check a program of the type that it is to replace"
         yield _reason(ReasonCode.KFUNC_UNKNOWN, need, message, answer.evidence, certain=False, hint=hint)
     if answer.value is not False:
         yield from _flags(loaded, program, insns, real, slot)

@@ -9,13 +9,13 @@ from typing import Final
 from holdfast.btf import Btf, essential_name
 from holdfast.btf.skip import UnsizedError, pointer_size, resolve_size, skip_mods_and_typedefs
 from holdfast.btf.types import FuncProto, Kind, Member, Ptr, Struct
-from holdfast.elf.spec import MapSpec, ProgramSpec, StructOpsSpec
+from holdfast.elf.spec import MapSpec, ObjectSpec, ProgramSpec, StructOpsSpec
 from holdfast.predict.codes import ReasonCode
 from holdfast.predict.context import Loaded
 from holdfast.predict.model import Reason, Stage
 from holdfast.terms import Evidence, ProgramType
 
-__all__ = ["kernel_struct", "struct_ops_reasons"]
+__all__ = ["kernel_struct", "member_of", "struct_ops_reasons"]
 
 
 def struct_ops_reasons(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
@@ -44,6 +44,19 @@ def struct_ops_reasons(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]
             Evidence.OBJECT,
             hint="set it as a member of a struct in SEC(.struct_ops) or SEC(.struct_ops.link)",
         )
+
+
+def member_of(spec: ObjectSpec, program: ProgramSpec) -> tuple[str, str] | None:
+    """(struct, member) that a struct_ops program fills, the struct as the kernel names it; the first of
+    several. None for a program of another type.
+    """
+    if program.type is ProgramType.STRUCT_OPS:
+        for one in spec.maps:
+            if one.struct_ops:
+                for member, name in one.struct_ops.programs.items():
+                    if name == program.name:
+                        return essential_name(one.struct_ops.type_name), member
+    return None
 
 
 _UNSUPPORTED: Final = frozenset({("tcp_congestion_ops", "get_info")})

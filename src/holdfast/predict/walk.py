@@ -21,11 +21,12 @@ from holdfast.predict.kfuncs import kfunc_reasons
 from holdfast.predict.model import Hazard, Reason, Stage
 from holdfast.predict.order import visit_order
 from holdfast.predict.relocated import Relocated
+from holdfast.predict.struct_ops import member_of
 from holdfast.predict.targets import target_function
 from holdfast.rules import helpers
 from holdfast.rules.ask import Allowed, Ruling
 from holdfast.rules.gpl import gpl_only
-from holdfast.terms import Evidence, ProgramType
+from holdfast.terms import Evidence
 
 __all__ = ["assumed_hazards", "walk_reasons"]
 
@@ -165,17 +166,7 @@ def _helper(loaded: Loaded, program: ProgramSpec, number: int) -> Iterator[Reaso
 
 
 def _ruling(loaded: Loaded, program: ProgramSpec, number: int, gpl: bool) -> Ruling:
-    target = _struct_ops_member(loaded, program) if program.type is ProgramType.STRUCT_OPS else None
-    target = target or target_function(program)
+    member = member_of(loaded.spec, program)
+    target = ".".join(member) if member else target_function(program)
     kind = (program.type, program.attach_type, program.sleepable)
     return loaded.facts.rule(helpers.callable_from, number, *kind, gpl_compatible=gpl, target=target)
-
-
-def _struct_ops_member(loaded: Loaded, program: ProgramSpec) -> str | None:
-    """``tcp_congestion_ops.ssthresh``: the member that a struct_ops program fills."""
-    for spec in loaded.spec.maps:
-        if spec.struct_ops:
-            for member, name in spec.struct_ops.programs.items():
-                if name == program.name:
-                    return f"{spec.struct_ops.type_name.partition('___')[0]}.{member}"
-    return None

@@ -116,6 +116,12 @@ def with_kfunc(*, flavour: str = "same", tagged: bool = True, other: bool = True
     return write
 
 
+def with_impl(w: Writer) -> None:
+    """What resolve_btfids makes of a kfunc with KF_IMPLICIT_ARGS."""
+    with_kfunc()(w)
+    w.function("bpf_kfunc_impl", w.int, w.task_ptr, w.int, w.task_ptr)
+
+
 def registered(*kinds: ProgramType, flags: str = "") -> dict[str, Registration]:
     set_flags = frozenset(flags.split())
     return {"bpf_kfunc": Registration(set_flags, frozenset(kinds), False, (Evidence.BTF_IDS,))}
@@ -123,11 +129,17 @@ def registered(*kinds: ProgramType, flags: str = "") -> dict[str, Registration]:
 
 TC = registered(ProgramType.SCHED_CLS)
 SLEEPING = registered(ProgramType.SCHED_CLS, ProgramType.SYSCALL, flags="SLEEPABLE")
+IMPLICIT = registered(ProgramType.SCHED_CLS, flags="IMPLICIT_ARGS")
 DESTRUCTIVE = registered(ProgramType.SCHED_CLS, flags="DESTRUCTIVE")
 KFUNC = "struct task_struct { int pid; };\nextern int bpf_kfunc(struct task_struct *t, int x) __ksym"
 STRONG = program("tc", "return bpf_kfunc((void *)ctx, 1);", f"{KFUNC};")
 GUARDED = program(
     "tc", "if (bpf_ksym_exists(bpf_kfunc)) return bpf_kfunc((void *)ctx, 1); return 0;", f"{KFUNC} __weak;"
+)
+DEAD = program(
+    "tc",
+    "if (bpf_ksym_exists(bpf_absent)) return bpf_kfunc((void *)ctx, 1); return 0;",
+    f"{KFUNC};\nextern int bpf_absent(void) __ksym __weak;",
 )
 UNGUARDED = program("tc", "return bpf_kfunc((void *)ctx, 1);", f"{KFUNC} __weak;")
 
@@ -409,6 +421,27 @@ CASES = (
         Side(STRONG, facts(with_kfunc(), registrations=registered(ProgramType.XDP))),
         Side(STRONG, facts(with_kfunc(), registrations=registered(ProgramType.XDP, ProgramType.SCHED_CLS))),
         "type",
+    ),
+    Case(
+        R.KFUNC_NOT_ALLOWED,
+        "lacks the function bpf_kfunc_impl",
+        Side(STRONG, facts(with_kfunc(), registrations=IMPLICIT)),
+        Side(STRONG, facts(with_impl, registrations=IMPLICIT)),
+        "implicit arguments",
+    ),
+    Case(
+        R.KFUNC_NOT_ALLOWED,
+        "lacks the function bpf_kfunc_impl",
+        Side(DEAD, facts(with_kfunc(), registrations=IMPLICIT)),
+        Side(DEAD, facts(with_kfunc(), registrations=TC)),
+        "implicit arguments of a dead call",
+    ),
+    Case(
+        R.KFUNC_UNKNOWN,
+        "may call what the program that it replaces may",
+        Side(STRONG.replace('"tc"', '"freplace/prog"'), facts(with_kfunc(), registrations=TC)),
+        Side(STRONG, facts(with_kfunc(), registrations=TC)),
+        "extension",
     ),
     Case(
         R.KFUNC_UNKNOWN,
