@@ -8,7 +8,13 @@ HOLDFAST := .venv/bin/holdfast
 CORPUS := sid:udev-hid-bpf sid:libbpftune0 trixie:libbpf-tools trixie:xdp-tools trixie:qemu-system-x86 \
           trixie:systemd trixie:systemd-container trixie:libsystemd-shared
 
-.PHONY: setup run test corpus bench bench-rss truth lint format types floors docs wheel clean
+# Kernels that tests boot and read: the newest of each series, as its distribution ships it. The archive drops a
+# backported series soon after the next one; it is no failure when one of the second list is gone. On Ubuntu: its own.
+KERNELS := bullseye-security:linux-image-5.10.*-cloud-amd64 bookworm:linux-image-6.1.*-cloud-amd64 \
+           trixie:linux-image-6.12.*-cloud-amd64 trixie-backports:linux-image-7.*-cloud-amd64
+KERNELS_IF_LISTED := trixie-backports:linux-image-6.18.*-cloud-amd64
+
+.PHONY: setup run test test-slow corpus kernels bench bench-rss truth lint format types floors docs wheel clean
 
 setup:
 	@scripts/setup-packages
@@ -23,8 +29,17 @@ run: setup
 corpus: setup
 	@$(PYTHON) scripts/fetch-corpus $(CORPUS) || [ "$$CI" != true ]
 
-test: corpus
+# As corpus.
+kernels: setup
+	@$(PYTHON) scripts/fetch-kernels $(KERNELS:%='%') --if-listed $(KERNELS_IF_LISTED:%='%') || [ "$$CI" != true ]
+
+# Boots the oldest and the newest of the kernels.
+test: corpus kernels
 	@$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+# What takes long, with every kernel.
+test-slow: corpus kernels
+	@HOLDFAST_KERNELS=$$(ls build/kernels/linux-image-*.deb | paste -sd:) $(PYTHON) -m pytest -m slow $(PYTEST_ARGS)
 
 bench: corpus
 	@$(PYTHON) -m bench
