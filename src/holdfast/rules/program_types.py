@@ -295,20 +295,27 @@ _F: Final = frozenset({"TRACE_FENTRY", "TRACE_FEXIT", "MODIFY_RETURN"})
 _ALL: Final = frozenset({"*"})
 # per tree: program type -> attach types with which it may be sleepable; check_attach_btf_id and
 # can_be_sleepable in kernel/bpf/verifier.c. 5.10 lets a sleepable iterator through here and refuses it later.
+_SLEEPABLE_7_1: Final[dict[str, frozenset[str]]] = {
+    "TRACING": _F | {"TRACE_ITER", "TRACE_FSESSION", "TRACE_RAW_TP"},
+    "LSM": frozenset({"LSM_MAC"}),
+    "KPROBE": _ALL,
+    "STRUCT_OPS": _ALL,
+    "RAW_TRACEPOINT": _ALL,
+    "TRACEPOINT": _ALL,
+    "SYSCALL": _ALL,
+}
+_SLEEPABLE_7_2: Final = {
+    **_SLEEPABLE_7_1,
+    "TRACING": _SLEEPABLE_7_1["TRACING"]
+    | {"TRACE_FENTRY_MULTI", "TRACE_FEXIT_MULTI", "TRACE_FSESSION_MULTI"},
+}
 _SLEEPABLE: Final[tuple[dict[str, frozenset[str]], ...]] = (
     {"TRACING": _F, "LSM": _ALL},
     {"TRACING": _F | {"TRACE_ITER"}, "LSM": _ALL, "KPROBE": _ALL, "SYSCALL": _ALL},
     {"TRACING": _F | {"TRACE_ITER"}, "LSM": _ALL, "KPROBE": _ALL, "STRUCT_OPS": _ALL, "SYSCALL": _ALL},
     {"TRACING": _F | {"TRACE_ITER"}, "LSM": _ALL, "KPROBE": _ALL, "STRUCT_OPS": _ALL, "SYSCALL": _ALL},
-    {
-        "TRACING": _F | {"TRACE_ITER", "TRACE_FSESSION", "TRACE_RAW_TP"},
-        "LSM": frozenset({"LSM_MAC"}),
-        "KPROBE": _ALL,
-        "STRUCT_OPS": _ALL,
-        "RAW_TRACEPOINT": _ALL,
-        "TRACEPOINT": _ALL,
-        "SYSCALL": _ALL,
-    },
+    _SLEEPABLE_7_1,
+    _SLEEPABLE_7_2,  # read in 7.2.12; the last one stands for what is newer
 )
 
 
@@ -328,7 +335,7 @@ def sleepable_accepted(
     trees, by_release = trees_in(ask, TREES)
     rulings = []
     for tree in trees:
-        kinds = _SLEEPABLE[tree].get(program_type.name, frozenset())
+        kinds = _SLEEPABLE[min(tree, len(_SLEEPABLE) - 1)].get(program_type.name, frozenset())
         allowed = "*" in kinds or (attach_type is not None and attach_type.name in kinds)
         what = program_type.name + (
             f" programs with attach type {attach_type.name}" if attach_type else " programs"
@@ -433,13 +440,14 @@ def kfunc_hook(program_type: ProgramType, ask: Ask) -> tuple[str | None, Ruling]
     source = "bpf_prog_type_to_kfunc_hook in kernel/bpf/btf.c"
     name = program_type.name
     trees, by_release = trees_in(ask, TREES)
-    hooks = {_HOOKS[tree].get(name) for tree in trees}
+    by_tree = [_HOOKS[min(tree, len(_HOOKS) - 1)].get(name) for tree in trees]
+    hooks = set(by_tree)
     no = Ruling(
         Allowed.NO, f"{name} programs can call no kfunc on this kernel", source, by_release=by_release
     )
     if hooks == {None}:
         return None, no
-    hook = next(found for found in (_HOOKS[tree].get(name) for tree in reversed(trees)) if found)
+    hook = next(found for found in reversed(by_tree) if found)
     if None in hooks:
         own = ask.btf(Sign.value("btf_kfunc_hook", f"BTF_KFUNC_HOOK_{hook}"))
         if own is False:
