@@ -25,7 +25,7 @@ __all__ = ["Cache", "digest", "folder"]
 _FORMAT: Final = b"holdfast cache 1"
 _CHECK: Final = struct.Struct("<16sQQ")  # format, length of the content in bytes, its crc32
 _HEADER: Final = _CHECK.size
-_KEEP: Final = 400  # files; a machine has one index for each of its modules at most
+_KEEP: Final = 2000  # files; four for each kernel of the catalogue, one for each module of this machine
 
 
 def folder() -> Path | None:

@@ -79,7 +79,7 @@ class KernelRecord:
     are kept: those that register kfuncs or struct_ops or that a contract names; ``module_names`` all modules
     of the build, kept or not. ``symbols`` is what :func:`holdfast.kernels.kallsyms.names` gives, None where
     the image has no such tables. ``registrations`` are the kfuncs of .BTF_ids and init code, of vmlinux and
-    of all modules, None where they could not be read. ``uname_version`` is the text of ``uname -v``.
+    of all modules, None where they could not be read.
     """
 
     id: str
