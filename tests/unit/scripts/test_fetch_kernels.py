@@ -7,7 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -77,8 +77,10 @@ class Archive:
 
 
 @pytest.fixture
-def archive(tmp_path: Path, need_tool: Callable[[str], str]) -> Archive:
-    return Archive(tmp_path, need_tool("gpg"))
+def archive(tmp_path: Path, need_tool: Callable[[str], str]) -> Iterator[Archive]:
+    made = Archive(tmp_path, need_tool("gpg"))
+    yield made
+    subprocess.run([need_tool("gpgconf"), "--homedir", made.home, "--kill", "all"], check=True)
 
 
 @pytest.fixture
