@@ -17,6 +17,7 @@ from typing import Any, Final
 from holdfast.errors import KernelFileError
 from holdfast.truth.journal import Journal, journal_name
 from holdfast.truth.subject import Load
+from holdfast.truth.unpacked import boot_kernel
 from holdfast.vm.boot import Guest
 from holdfast.vm.errors import GuestError
 from holdfast.vm.job import Job, JobResult
@@ -83,7 +84,7 @@ def carry_out_task(task: Task, *, boots: int = _BOOTS) -> Iterator[Said | Troubl
 
     Raises :exc:`~holdfast.errors.KernelFileError` for a kernel that cannot be read or booted at all.
     """
-    unpacked = None if task.paths[0].is_file() else _unpacked(task)
+    unpacked = None if task.paths[0].is_file() else _unpacked(task, b"")
     build = _digest(unpacked.boot_file() if unpacked else task.paths[0])
     journal = Journal(task.folder / journal_name(task.kernel, build, task.loader) if task.folder else None)
     wanted = {(load.sha256, program) for load in task.loads for program in load.programs}
@@ -100,7 +101,7 @@ def carry_out_task(task: Task, *, boots: int = _BOOTS) -> Iterator[Said | Troubl
     ]
     if not left:
         return
-    kernel = unpacked or _unpacked(task)
+    kernel = unpacked or _unpacked(task, build)
 
     def boot() -> Guest:
         return Guest.boot(kernel, modules=task.modules, accelerator=task.accelerator)
@@ -108,8 +109,8 @@ def carry_out_task(task: Task, *, boots: int = _BOOTS) -> Iterator[Said | Troubl
     yield from _Series(task.kernel, left, journal).run(boot, boots)
 
 
-def _unpacked(task: Task) -> BootKernel:
-    return BootKernel.from_path(task.paths[0], parts=task.paths[1:])
+def _unpacked(task: Task, build: bytes) -> BootKernel:
+    return boot_kernel(task.paths, task.modules, build, task.folder if build else None)
 
 
 def _digest(file: Path | bytes) -> bytes:

@@ -65,7 +65,7 @@ class FakeGuest:
 @pytest.fixture(autouse=True)
 def guests(monkeypatch: pytest.MonkeyPatch) -> type[FakeGuest]:
     monkeypatch.setattr(run, "Guest", FakeGuest)
-    monkeypatch.setattr(run, "_unpacked", lambda task: task.kernel)
+    monkeypatch.setattr(run, "_unpacked", lambda task, build: task.kernel)
     FakeGuest.boots, FakeGuest.left, FakeGuest.loaded = [], {}, []
     return FakeGuest
 
