@@ -33,7 +33,7 @@ def refused_accesses(
 ) -> Iterator[tuple[Ruling, list[int]]]:
     """Rulings that are no plain yes, each with the slots of the live loads and stores that it is about."""
     prototype = _prototype(loaded, program)
-    context = None if prototype else _context(loaded.facts, program.type)
+    context = None if prototype else loaded.facts.work(_starts_and_size, program.type)
     # Where relocation moves an access, what is found here must say whether it is one of the context.
     moved = context is not None and any(row.offset is not None for row in relocated.resolved.rows.values())
     suspicious = moved or _holds_context(relocated) or _reads_far(program, relocated, context)
@@ -74,12 +74,24 @@ def _context(facts: KernelFacts, program_type: ProgramType) -> tuple[Btf, Struct
     return (place.btf, kind) if place and isinstance(kind, Struct) and kind.size else None
 
 
-def _reads_far(program: ProgramSpec, relocated: Relocated, context: tuple[Btf, Struct] | None) -> bool:
+def _starts_and_size(
+    facts: KernelFacts, _: Ask, program_type: ProgramType
+) -> tuple[frozenset[int], int] | None:
+    """Where the members of the context begin and where it ends, in bytes."""
+    context = _context(facts, program_type)
+    if context is None:
+        return None
+    return frozenset(member.bit_offset // 8 for member in context[1].members), context[1].size
+
+
+def _reads_far(
+    program: ProgramSpec, relocated: Relocated, context: tuple[frozenset[int], int] | None
+) -> bool:
     """Whether any load could be refused, if it were one from the context: else none need be looked for."""
     if context is None:
         return False
-    starts = {member.bit_offset // 8 for member in context[1].members}
-    limit = 20 if program.type is ProgramType.XDP else context[1].size
+    starts, size = context
+    limit = 20 if program.type is ProgramType.XDP else size
     return any(
         i.opcode & 0x07 == Opclass.LDX and (i.off >= limit or i.off not in starts) for i in relocated.insns
     )

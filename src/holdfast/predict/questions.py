@@ -85,7 +85,17 @@ class Questions(KernelFacts):
     def constants(self) -> tuple[Any, ...]:
         """What is read without a question; answers hold only among kernels that share it."""
         order = None if self.vmlinux is None else self.vmlinux.byteorder
-        return (self.arch, order, self.config is None, self.host, bool(self.modules))
+        return (order, self.config is None, self.host)
+
+    @property
+    def arch(self) -> str:
+        """As in ``uname -m``; noted, since rules are given it and not all programs meet such a rule."""
+        self.note(("arch", ()), self.real.arch)
+        return self.real.arch
+
+    @arch.setter
+    def arch(self, arch: str) -> None:
+        """Nothing: it is that of :attr:`real`."""
 
     @contextmanager
     def listen(self) -> Iterator[Trail]:
@@ -184,7 +194,8 @@ class Questions(KernelFacts):
 
     def _answer(self, name: str, args: tuple[Any, ...]) -> Any:
         source = self._ask if name.startswith("ask.") else self.real
-        return getattr(source, name.removeprefix("ask."))(*args)
+        found = getattr(source, name.removeprefix("ask."))
+        return found(*args) if callable(found) else found
 
     def _told_apart(self, answer: object) -> Any:
         if isinstance(answer, Place):
