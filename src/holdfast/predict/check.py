@@ -8,8 +8,9 @@ This one puts them together and never looks at the running kernel: facts are pas
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable
+from functools import cached_property, partial
+from typing import Any, Final, TypeVar
 
 from holdfast.elf.spec import ObjectSpec, ProgramSpec
 from holdfast.kernels.facts import KernelFacts
@@ -28,7 +29,7 @@ from holdfast.predict.places import place_reasons
 from holdfast.predict.program import object_reasons, program_reasons
 from holdfast.predict.questions import Questions
 from holdfast.predict.relocated import Relocated, relocate
-from holdfast.predict.resolved import Relocations, resolve_program
+from holdfast.predict.resolved import Relocations, Resolved, resolve_program
 from holdfast.predict.struct_ops import struct_ops_reasons
 from holdfast.predict.targets import target_hazards, target_reasons
 from holdfast.predict.walk import assumed_hazards, walk_reasons
@@ -80,13 +81,9 @@ class Predictor:
         resolved = resolve_program(loaded, program, kept[""])
         key = (base, program.section, program.name, resolved.key)
         facts.displaced = resolved.offsets_at
-
-        def work_out() -> _Found:
-            like = (loaded.spec.path, program.section, program.name, loaded.ksyms_key, resolved.key)
-            relocated = relocate(loaded, program, resolved, self._memory.shape(sha256, like))
-            return _judged(loaded, program, relocated)
-
-        own, hazards = self._memory.recall(sha256, key, facts, work_out)
+        own, hazards = self._memory.recall(
+            sha256, key, facts, lambda: self._judged(loaded, program, resolved, key)
+        )
         reasons = tuple(sorted([*shared, *own], key=lambda reason: (reason.stage, reason.order)))
         return ProgramVerdict(
             loaded.spec.path,
@@ -101,8 +98,73 @@ class Predictor:
             hazards,
         )
 
+    def _judged(self, loaded: Loaded, program: ProgramSpec, resolved: Resolved, key: Hashable) -> _Found:
+        """The program's own reasons and hazards, kept part by part, as kernels that differ in one part seldom
+        differ in another.
+        """
+        facts, sha256 = loaded.facts, loaded.spec.sha256
+        shape = self._memory.shape(sha256, (key, "like"))
+        relocated = _Once(lambda: relocate(loaded, program, resolved, shape))
+        reasons: list[Reason] = []
+        hazards: list[Hazard] = []
+        for number, part in enumerate(_PARTS if program.type is not ProgramType.UNSPEC else _UNTYPED):
+            work = partial(_worked_out, part, loaded, program, relocated)
+            reasons += self._memory.recall(sha256, (key, number), facts, work)
+        for number, named in enumerate(_HAZARDS, 1):
+            look = partial(_worked_out, named, loaded, program, relocated)
+            hazards += self._memory.recall(sha256, (key, -number), facts, look)
+        return reasons, tuple(hazards)
+
 
 _Found = tuple[list[Reason], tuple[Hazard, ...]]
+
+
+class _Once:
+    """The relocated program, made when a part wants it."""
+
+    def __init__(self, make: Callable[[], Relocated]) -> None:
+        self._make = make
+
+    @cached_property
+    def program(self) -> Relocated:
+        return self._make()
+
+
+_T = TypeVar("_T")
+
+
+def _worked_out(
+    part: Callable[[Loaded, ProgramSpec, _Once], Iterable[_T]],
+    loaded: Loaded,
+    program: ProgramSpec,
+    relocated: _Once,
+) -> tuple[_T, ...]:
+    return tuple(part(loaded, program, relocated))
+
+
+_Part = Callable[[Loaded, ProgramSpec, _Once], Iterable[Reason]]
+_UNTYPED: Final[tuple[_Part, ...]] = (
+    lambda loaded, program, once: once.program.reasons,
+    lambda loaded, program, once: program_reasons(loaded, program),
+    lambda loaded, program, once: struct_ops_reasons(loaded, program),
+)
+_PARTS: Final[tuple[_Part, ...]] = (
+    *_UNTYPED,
+    lambda loaded, program, once: target_reasons(loaded, program),
+    lambda loaded, program, once: place_reasons(loaded, program),
+    lambda loaded, program, once: map_use_reasons(loaded, program),
+    lambda loaded, program, once: address_reasons(loaded, program),
+    lambda loaded, program, once: instruction_reasons(loaded, program, once.program),
+    lambda loaded, program, once: added_reasons(loaded, program, once.program),
+    lambda loaded, program, once: global_function_reasons(loaded, program, once.program),
+    lambda loaded, program, once: walk_reasons(loaded, program, once.program),
+)
+_HAZARDS: Final[tuple[Callable[[Loaded, ProgramSpec, _Once], Iterable[Hazard]], ...]] = (
+    lambda loaded, program, once: extern_hazards(loaded, program, once.program),
+    lambda loaded, program, once: target_hazards(loaded, program),
+    lambda loaded, program, once: map_hazards(loaded),
+    lambda loaded, program, once: assumed_hazards(loaded, program),
+)
 
 
 def _shared(loaded: Loaded) -> tuple[Reason, ...]:
@@ -112,35 +174,11 @@ def _shared(loaded: Loaded) -> tuple[Reason, ...]:
     return tuple(found)
 
 
-def _judged(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> _Found:
-    """The program's own reasons and hazards."""
-    found = list(relocated.reasons)
-    found += program_reasons(loaded, program)
-    found += struct_ops_reasons(loaded, program)
-    if program.type is not ProgramType.UNSPEC:
-        found += target_reasons(loaded, program)
-        found += place_reasons(loaded, program)
-        found += map_use_reasons(loaded, program)
-        found += address_reasons(loaded, program)
-        found += instruction_reasons(loaded, program, relocated)
-        found += added_reasons(loaded, program, relocated)
-        found += global_function_reasons(loaded, program, relocated)
-        found += walk_reasons(loaded, program, relocated)
-    return found, tuple(_hazards(loaded, program, relocated))
-
-
 def _verdict(reasons: tuple[Reason, ...]) -> Verdict:
     """FAILS for any certain reason, else UNKNOWN for any other, else LOADS."""
     if any(reason.certain for reason in reasons):
         return Verdict.FAILS
     return Verdict.UNKNOWN if reasons else Verdict.LOADS
-
-
-def _hazards(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> Iterator[Hazard]:
-    yield from extern_hazards(loaded, program, relocated)
-    yield from target_hazards(loaded, program)
-    yield from map_hazards(loaded)
-    yield from assumed_hazards(loaded, program)
 
 
 def check_object(
