@@ -19,6 +19,9 @@ from holdfast.needs.collect import application_sets
 SECTIONS = sections("docs/json.md")
 OBJECT = "bundles/net/rss/dynptr.bpf.o"
 BUNDLE = "bundles/net/rss"
+OLD, NEW = "debian/6.1.0-50-cloud-amd64", "debian/6.18.15+deb13-cloud-amd64"
+SERIES = "debian/6.1*-cloud-amd64"  # 6.1 and 6.12 to 6.19
+RENAMED = "bpf_wq_set_callback_impl"
 
 
 def told(heading: str) -> set[str]:
@@ -85,6 +88,78 @@ def test_kernels(kernel_btf: Path) -> None:
     shown = printed("kernels", "show", str(kernel_btf))
     assert set(shown) == told("holdfast kernels show")
     assert set(shown["program_types"][0]) == told("show: types") == set(shown["map_types"][0])
+
+
+def test_kernels_add(kernel_btf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert set(printed("kernels", "add", str(kernel_btf))) == told("holdfast kernels add")
+
+
+def test_kernels_fetch() -> None:
+    """Of the rows: an archive may not be there."""
+    from holdfast.cli.kernels_fetch import _row
+    from holdfast.kernels.sources import KernelBuild
+
+    build = KernelBuild("6.1", "amd64", "linux-image-6.1", "6.1-1", (), (), "linux", "6.1-1", "debian", "sid")
+    assert set(_row(build)) == told("fetch: kernels")
+
+
+def test_kernels_show_names(kernel_btf: Path) -> None:
+    for only in names(SECTIONS["show: names"].partition("have such rows")[0])[::3]:
+        document = printed("kernels", "show", str(kernel_btf), "--only", only.replace("_", "-"))
+        assert set(document) == {"schema_version", "id", "release", only}
+        rows = document[only]
+        assert rows is None or all(set(row) == told("show: names") for row in rows)
+
+
+def test_kfunc() -> None:
+    document = printed("kfunc", "bpf_dynptr_slice", "--kernel", SERIES)
+    assert set(document) == told("holdfast kfunc")
+    assert set(document["kernels"][0]) == told("kfunc: kernels")
+    (row,) = document["kfuncs"]
+    assert set(row) == told("kfunc: kfuncs")
+    states = {state["presence"]: set(state) for state in row["kernels"]}
+    assert states["present"] == told("kfunc: states") - {"hidden_by", "note"}
+    assert set(row["changes"][0]) == told("kfunc: changes")
+    keys = {
+        key: set(names(text))
+        for key, text in ((names(r[0])[0], r[1]) for r in table(SECTIONS["kfunc: kfuncs"]))
+    }
+    assert set(row["contracts"][0]) == keys["contracts"]
+    (renamed,) = printed("kfunc", RENAMED, "--kernel", SERIES)["kfuncs"]
+    assert set(renamed["renamed_to"][0]) == keys["renamed_from"]
+    listed = printed("kfunc", "bpf_dynptr_sl*", "--kernel", SERIES)["kfuncs"][0]
+    in_short = [names(r[0])[0] for r in table(SECTIONS["kfunc: kfuncs"])]
+    assert set(listed) == set(in_short[: in_short.index("program_types") + 1])
+
+
+def test_kernels_diff() -> None:
+    document = printed("kernels", "diff", OLD, NEW)
+    assert set(document) == told("holdfast kernels diff") - {"turns", "bundles"}
+    assert set(document["differences"][0]) == told("diff: differences")
+    sections_told = set(names(next(r[1] for r in table(SECTIONS["diff: differences"]) if "section" in r[0])))
+    assert {row["section"] for row in document["differences"]} <= sections_told
+    document = printed("kernels", "diff", OLD, NEW, OBJECT, BUNDLE)
+    assert set(document) == told("holdfast kernels diff")
+    assert set(document["turns"][0]) == told("diff: turns")
+    bundles = next(r[1] for r in table(SECTIONS["holdfast kernels diff"]) if names(r[0]) == ["bundles"])
+    assert set(document["bundles"][0]) == set(names(bundles))
+
+
+@pytest.mark.live
+def test_kernels_probe() -> None:
+    document = printed("kernels", "probe", "--only", "kfuncs")
+    parts = {
+        "program_types",
+        "map_types",
+        "attach_types",
+        "link_types",
+        "attachments",
+        "instructions",
+        "helpers",
+    }
+    assert set(document) | parts == told("holdfast kernels probe")
+    assert set((document["kfuncs"] or [dict.fromkeys(told("probe: kfuncs"))])[0]) == told("probe: kfuncs")
 
 
 @pytest.mark.live
