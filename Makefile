@@ -43,6 +43,7 @@ test-slow: corpus kernels
 
 bench: corpus
 	@$(PYTHON) -m bench
+	@$(PYTHON) -m bench.check_all
 
 bench-rss: setup
 	@$(PYTHON) -m bench.rss
