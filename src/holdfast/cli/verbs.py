@@ -11,6 +11,7 @@ VERBS = {
     "check": "Say where objects and bundles load, and if not, why not.",
     "kernels": "Show, add, fetch, probe and compare kernels.",
     "kfunc": "Tell the life of a kfunc: where, prototype, flags, callable from, grade.",
+    "verify": "Load objects in booted kernels, and score the predictions.",
     "run": "Load the best variant of a bundle here, or its fallback.",
     "rss": "Receive-side scaling for multiqueue TAP devices.",
 }
