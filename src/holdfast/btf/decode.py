@@ -50,7 +50,9 @@ _POINTING: Final[dict[int, type[Modifier]]] = {
 }
 
 
-def decode(btf: Btf, order: str, data: bytes, at: int, name: str, info: int, size_or_type: int) -> BtfType:
+def decode(
+    btf: Btf, order: str, data: bytes | memoryview, at: int, name: str, info: int, size_or_type: int
+) -> BtfType:
     """The type whose 12-byte header stands at ``at``; what follows the header is read here.
 
     The index has already checked that the header and the bytes after it lie inside the type section.
@@ -99,7 +101,9 @@ def decode(btf: Btf, order: str, data: bytes, at: int, name: str, info: int, siz
             return Unread(name, kind)
 
 
-def _members(btf: Btf, order: str, data: bytes, body: int, vlen: int, bitfields: bool) -> list[Member]:
+def _members(
+    btf: Btf, order: str, data: bytes | memoryview, body: int, vlen: int, bitfields: bool
+) -> list[Member]:
     """Members; with ``kind_flag`` the offset word holds the bit field's size in its top 8 bits."""
     rows = struct.iter_unpack(order + "III", data[body : body + 12 * vlen])
     if bitfields:
@@ -107,7 +111,9 @@ def _members(btf: Btf, order: str, data: bytes, body: int, vlen: int, bitfields:
     return [Member(btf.string(n), t, word, 0) for n, t, word in rows]
 
 
-def _enum64(btf: Btf, order: str, data: bytes, body: int, vlen: int, signed: bool) -> list[Enumerator]:
+def _enum64(
+    btf: Btf, order: str, data: bytes | memoryview, body: int, vlen: int, signed: bool
+) -> list[Enumerator]:
     values = []
     for name_off, low, high in struct.iter_unpack(order + "III", data[body : body + 12 * vlen]):
         value = high << 32 | low

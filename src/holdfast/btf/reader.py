@@ -50,9 +50,9 @@ _SIZES: Final[dict[int, tuple[int, int]]] = {
 class Btf:
     """BTF of a kernel, a module (split: ``base`` is the kernel's) or an object.
 
-    ``origin`` names the file for error messages; ``index`` may be one that was made from the very same data
-    before. Instances share nothing mutable but their caches and may be read
-    from several threads.
+    ``data`` is kept, not copied. ``origin`` names the file for error messages; ``index`` may be one that was
+    made from the very same data before. Instances share nothing mutable but their caches and may be read from
+    several threads.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Btf:
         origin: str = "BTF",
         index: TypeIndex | None = None,
     ) -> None:
-        self.data = data if isinstance(data, bytes) else bytes(data)
+        self.data = data
         self.origin = origin
         self.base = base
         self.start_id = len(base) if base else 1  # id of the first type in this data
@@ -110,7 +110,7 @@ class Btf:
             raise self._fail(header + str_off, "the string section is not delimited by NUL bytes")
         self._type_start = header + type_off
         self._type_end = header + type_off + type_len
-        self.strings = strings
+        self.strings: bytes | memoryview = strings
         self.str_len: int = self._str_start + len(strings)  # bytes, the base's included
         self._sizes = self._layout(header) if header >= _LAYOUT_HEADER else _SIZES
 
@@ -130,12 +130,12 @@ class Btf:
     def _walk(self) -> TypeIndex:
         try:
             return build(
-                self.data,
+                bytes(self.data),
                 self._order,
                 self._type_start,
                 self._type_end,
                 self._sizes,
-                self.strings,
+                bytes(self.strings),
                 self._str_start,
             )
         except UnknownKindError as error:
@@ -157,12 +157,28 @@ class Btf:
         except KeyError:
             pass
         local = offset - self._str_start
-        end = self.strings.find(b"\0", local)
-        if local < 0 or end < 0:
+        found = self._until_nul(local) if local >= 0 else None
+        if found is None:
             raise self._fail(0, f"string offset {offset:#x} is outside the string section")
-        name = self.strings[local:end].decode("utf-8", "backslashreplace")
+        name = found.decode("utf-8", "backslashreplace")
         self._names[offset] = name
         return name
+
+    def _until_nul(self, start: int) -> bytes | None:
+        """The bytes from ``start`` to the next NUL; None where there is none."""
+        strings = self.strings
+        if isinstance(strings, bytes):
+            end = strings.find(b"\0", start)
+            return strings[start:end] if end >= 0 else None
+        size = 64  # a view of a mapped file cannot be searched, and to copy all of it costs milliseconds
+        while True:
+            piece = bytes(strings[start : start + size])
+            end = piece.find(b"\0")
+            if end >= 0:
+                return piece[:end]
+            if len(piece) < size:
+                return None
+            size *= 8
 
     def type(self, type_id: int) -> BtfType:
         """The type with this id. Raises :exc:`~holdfast.errors.BtfError` for an id that does not exist."""

@@ -72,7 +72,7 @@ def record_of(
     registering = {row.module for row in (result.registrations or {}).values()}
     wanted = frozenset(keep)
     kept = {
-        name: btf.data
+        name: bytes(btf.data)
         for name, _, btf in modules
         if name in registering or name in wanted or _has_struct_ops(btf)
     }

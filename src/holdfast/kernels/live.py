@@ -74,7 +74,7 @@ def ask(kernel: KernelFacts, wanted: Wanted, *, cache: Cache | None = None) -> K
 
     assert kernel.vmlinux is not None and kernel.host is not None, "facts() of the running kernel"
     cache = cache if cache is not None else Cache(folder())
-    data = kernel.vmlinux.data
+    data = bytes(kernel.vmlinux.data)
     around = _surroundings(kernel.host)
     name = digest("probes", __version__, _build(data), str(zlib.crc32(data)), around) + ".probes"
     content = cache.get(name)
