@@ -60,7 +60,6 @@ class Questions(KernelFacts):
         "_answers",
         "_ask",
         "_listening",
-        "_noted_ask",
         "_outlines",
         "_rulings",
         "displaced",
@@ -150,7 +149,7 @@ class Questions(KernelFacts):
                 trail: Trail = {}
                 before, self._listening = self._listening, [trail]
                 try:
-                    answer = rule(*positional, ask=self._noted_ask, **dict(named))
+                    answer = rule(*positional, ask=NotedAsk(self._ask, self), **dict(named))
                     answer = tuple(answer) if isinstance(answer, Iterator) else answer
                 finally:
                     self._listening = before
@@ -247,8 +246,7 @@ class Questions(KernelFacts):
     def asking(self, ask: Ask) -> Ask:
         """``ask`` with its questions written down here too."""
         self._ask = ask
-        self._noted_ask = NotedAsk(ask, self)
-        return self._noted_ask
+        return NotedAsk(ask, self)  # not kept: the two would keep each other, and mapped files open
 
 
 def _noted(name: str) -> Callable[..., Any]:
