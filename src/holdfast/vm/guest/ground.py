@@ -18,14 +18,14 @@ _MOUNTS = (
     ("proc", "/proc", ""),
     ("sysfs", "/sys", ""),
     ("devtmpfs", "/dev", ""),
-    ("tmpfs", "/tmp", "mode=1777"),
-    ("tmpfs", "/run", "mode=0755"),
     ("securityfs", "/sys/kernel/security", ""),
     ("debugfs", "/sys/kernel/debug", "mode=0700"),
     ("tracefs", "/sys/kernel/tracing", "mode=0700"),
     ("bpf", "/sys/fs/bpf", "mode=0700"),
     ("cgroup2", "/sys/fs/cgroup", ""),
 )
+# Not mounted over: the root is in memory as it is, and what jobs import may come from a host's folder there.
+_FOLDERS = (("/tmp", 0o1777), ("/run", 0o755))
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
 
@@ -33,6 +33,9 @@ _IFF_UP = 1
 def mount_all() -> None:
     """Mount what this kernel has of it; what it has not is said on the console."""
     libc = ctypes.CDLL(None, use_errno=True)
+    for where, mode in _FOLDERS:
+        Path(where).mkdir(parents=True, exist_ok=True)
+        Path(where).chmod(mode)
     for kind, where, options in _MOUNTS:
         if not where.startswith("/sys/"):
             Path(where).mkdir(parents=True, exist_ok=True)
