@@ -49,8 +49,10 @@ bench-rss: setup
 	@$(PYTHON) -m bench.rss
 
 # What is predicted against what really loads, on the running kernel.
+# On the running kernel by loading, on others by the rows that `holdfast verify` kept.
 truth: corpus
 	@$(PYTHON) -m pytest -m "corpus and (live or oracle)" $(PYTEST_ARGS)
+	@$(HOLDFAST) verify --score build/corpus
 
 lint: setup
 	@.venv/bin/ruff check .
