@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -61,12 +59,13 @@ def command(
     """
     from holdfast.cli.console import print_json, progress
     from holdfast.cli.findings import Findings
+    from holdfast.cli.subjects import open_subjects
     from holdfast.predict import Predictor
     from holdfast.predict.memory import Memory
     from holdfast.predict.wanted import wanted
 
     release = _release(libbpf)
-    objects, bundles = _open(paths)
+    objects, bundles = open_subjects(paths)
     _refuse_without_programs(objects)
     everything = objects + [variant.spec for bundle in bundles for variant in bundle.variants]
     facts = _facts(kernels, modules, None if no_probe else wanted(everything))
@@ -100,14 +99,12 @@ def command(
 
 def _release(text: str | None) -> tuple[int, int]:
     """The libbpf to judge for: as asked, else the one that would load here."""
-    from holdfast.errors import LibbpfError, UsageError
+    from holdfast.cli.subjects import read_release
+    from holdfast.errors import LibbpfError
     from holdfast.predict import DEFAULT_LIBBPF
 
     if text is not None:
-        found = re.fullmatch(r"v?(\d+)\.(\d+)(?:\.\d+)?", text)
-        if not found or int(found[1]) < 1:
-            raise UsageError(f"--libbpf {text!r} is no release from 1.0 on", hint="for example --libbpf 1.7")
-        return int(found[1]), int(found[2])
+        return read_release(text)
     from holdfast.libbpf import library
 
     try:
@@ -115,21 +112,6 @@ def _release(text: str | None) -> tuple[int, int]:
     except LibbpfError:
         return DEFAULT_LIBBPF  # nothing loads here; the newest is the fair assumption
     return major, minor
-
-
-def _open(paths: tuple[str, ...]) -> tuple[list[ObjectSpec], list[Bundle]]:
-    from holdfast.elf import open_object
-
-    objects: list[ObjectSpec] = []
-    bundles: list[Bundle] = []
-    for path in paths:
-        if Path(path).is_dir() or Path(path).name == "holdfast.toml":
-            from holdfast.bundle.bundle import Bundle  # brings tomllib, which an object has no use for
-
-            bundles.append(Bundle.open(path if Path(path).is_dir() else Path(path).parent))
-        else:
-            objects.append(open_object(path))
-    return objects, bundles
 
 
 def _refuse_without_programs(objects: list[ObjectSpec]) -> None:

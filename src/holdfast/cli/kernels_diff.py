@@ -50,12 +50,14 @@ def command(
     to FAILS, 8 one turns to UNKNOWN, 1 error, 2 usage.
     """
     from holdfast.cli.console import print_json
+    from holdfast.cli.subjects import open_subjects, read_release
     from holdfast.history.diff import diff
     from holdfast.history.touched import touched
+    from holdfast.predict import DEFAULT_LIBBPF
 
     kernels = _two(before, after)
-    release = _release(libbpf)
-    objects, bundles = _open(paths)
+    release = DEFAULT_LIBBPF if libbpf is None else read_release(libbpf)
+    objects, bundles = open_subjects(paths)
     specs = objects + [variant.spec for bundle in bundles for variant in bundle.variants]
     found = diff(*kernels, touched(specs) if paths else None)
     changed = _turned(kernels, objects, release)
@@ -85,34 +87,6 @@ def _two(before: str, after: str) -> tuple[KernelFacts, KernelFacts]:
     if found[0].id == found[1].id and before == after:
         raise UsageError(f"{before!r} is compared with itself", hint="name two kernels")
     return found[0], found[1]
-
-
-def _release(text: str | None) -> tuple[int, int]:
-    import re
-
-    from holdfast.errors import UsageError
-    from holdfast.predict import DEFAULT_LIBBPF
-
-    if text is None:
-        return DEFAULT_LIBBPF
-    found = re.fullmatch(r"v?(\d+)\.(\d+)(?:\.\d+)?", text)
-    if not found or int(found[1]) < 1:
-        raise UsageError(f"--libbpf {text!r} is no release from 1.0 on", hint="for example --libbpf 1.7")
-    return int(found[1]), int(found[2])
-
-
-def _open(paths: Sequence[str]) -> tuple[list[ObjectSpec], list[Bundle]]:
-    from holdfast.bundle.bundle import Bundle
-    from holdfast.elf import open_object
-
-    objects: list[ObjectSpec] = []
-    bundles: list[Bundle] = []
-    for path in paths:
-        if Path(path).is_dir() or Path(path).name == "holdfast.toml":
-            bundles.append(Bundle.open(path if Path(path).is_dir() else Path(path).parent))
-        else:
-            objects.append(open_object(path))
-    return objects, bundles
 
 
 def _turned(
