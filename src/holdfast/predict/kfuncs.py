@@ -18,7 +18,7 @@ from holdfast.kernels.facts import Answer, KernelFacts
 from holdfast.needs.licenses import is_gpl_compatible
 from holdfast.predict.codes import ReasonCode
 from holdfast.predict.context import LIBBPF_FLAVORED_KFUNCS, Loaded
-from holdfast.predict.model import Reason, Stage
+from holdfast.predict.model import Reason, Stage, walk_reason
 from holdfast.predict.relocated import Relocated
 from holdfast.predict.struct_ops import member_of
 from holdfast.terms import Evidence, ProgramType
@@ -95,24 +95,24 @@ def kfunc_reasons(
         message = f"its call is not guarded: {found.reason or 'the kernel does not have it'}"
         code = ReasonCode.KFUNC_INCOMPATIBLE if found.actual else ReasonCode.KFUNC_MISSING
         hint = module_hint(loaded.facts, name) or "guard the call by bpf_ksym_exists()"
-        yield _reason(code, need, message, Evidence.BTF, hint=hint)
+        yield walk_reason(code, need, message, Evidence.BTF, hint=hint)
         return
     if not is_gpl_compatible(loaded.spec.license):
         message = (
             f"kfuncs are for GPL-compatible programs, and the object's license is {loaded.spec.license!r}"
         )
-        yield _reason(ReasonCode.LICENSE_REFUSED, need, message, Evidence.RULE)
+        yield walk_reason(ReasonCode.LICENSE_REFUSED, need, message, Evidence.RULE)
     real = _real_name(loaded, name)
     answer = _callable(loaded, program, real)
     if answer.value is False:
         message = f"a {program.type.name} program may not call it: {answer.note}"
-        yield _reason(ReasonCode.KFUNC_NOT_ALLOWED, need, message, answer.evidence)
+        yield walk_reason(ReasonCode.KFUNC_NOT_ALLOWED, need, message, answer.evidence)
     elif answer.value is None:
         message = f"whether a {program.type.name} program may call it cannot be told: {answer.note}"
         hint = "check the running kernel as root: a probe tells"
         if program.type is ProgramType.EXT:
             hint = "check a program of the type that it is to replace"
-        yield _reason(ReasonCode.KFUNC_UNKNOWN, need, message, answer.evidence, certain=False, hint=hint)
+        yield walk_reason(ReasonCode.KFUNC_UNKNOWN, need, message, answer.evidence, certain=False, hint=hint)
     if answer.value is not False:
         yield from _flags(loaded, program, insns, real, slot)
 
@@ -134,7 +134,7 @@ def _flags(
         if flag in flags and loaded.kernel.ask.capability(capability) is False:
             message = f"it has KF_{flag}: the loader needs {capability}, which this process has not"
             hint = f"add {capability}"
-            yield _reason(ReasonCode.CAPABILITY_MISSING, need, message, Evidence.BTF_IDS, hint=hint)
+            yield walk_reason(ReasonCode.CAPABILITY_MISSING, need, message, Evidence.BTF_IDS, hint=hint)
     if "SLEEPABLE" in flags and not program.sleepable:
         certain = not _may_run_sleepable(program, insns, slot)
         message = f"it may sleep (KF_SLEEPABLE), and program {program.name} may not"
@@ -142,7 +142,7 @@ def _flags(
             message += "; its callback may, where a work queue runs it"
         code = ReasonCode.SLEEPABLE_REFUSED if certain else ReasonCode.SLEEPABLE_UNKNOWN
         hint = "make the program sleepable (a section with .s), or call it from a bpf_wq callback"
-        yield _reason(code, need, message, Evidence.BTF_IDS, certain=certain, hint=hint)
+        yield walk_reason(code, need, message, Evidence.BTF_IDS, certain=certain, hint=hint)
 
 
 def _may_run_sleepable(program: ProgramSpec, insns: Sequence[Instruction], slot: int) -> bool:
@@ -164,15 +164,3 @@ def _may_run_sleepable(program: ProgramSpec, insns: Sequence[Instruction], slot:
                 entered.add(target)
                 todo.append(target)
     return True
-
-
-def _reason(
-    code: ReasonCode,
-    need: str,
-    message: str,
-    evidence: Evidence,
-    *,
-    certain: bool = True,
-    hint: str | None = None,
-) -> Reason:
-    return Reason(code, need, message, Stage.VERIFIER_WALK, evidence, certain, None, hint)

@@ -9,7 +9,7 @@ from enum import IntEnum, StrEnum
 from holdfast.predict.codes import ReasonCode
 from holdfast.terms import Evidence, ProgramType, Verdict
 
-__all__ = ["Hazard", "ProgramVerdict", "Reason", "Stage"]
+__all__ = ["Hazard", "ProgramVerdict", "Reason", "Stage", "walk_reason"]
 
 
 class Stage(IntEnum):
@@ -48,6 +48,19 @@ class Reason:
     source: str | None = None
     hint: str | None = None
     order: int = 0
+
+
+def walk_reason(
+    code: ReasonCode,
+    need: str,
+    message: str,
+    evidence: Evidence,
+    *,
+    certain: bool = True,
+    hint: str | None = None,
+) -> Reason:
+    """A reason that the verifier gives when it gets to an instruction."""
+    return Reason(code, need, message, Stage.VERIFIER_WALK, evidence, certain, None, hint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from holdfast.predict.arguments import refused_accesses
 from holdfast.predict.codes import HazardCode, ReasonCode
 from holdfast.predict.context import Loaded
 from holdfast.predict.kfuncs import kfunc_reasons
-from holdfast.predict.model import Hazard, Reason, Stage
+from holdfast.predict.model import Hazard, Reason, walk_reason
 from holdfast.predict.order import visit_order
 from holdfast.predict.relocated import Relocated
 from holdfast.predict.struct_ops import member_of
@@ -81,7 +81,7 @@ def _judge(
     kind, name = what
     if kind == "CO-RE":
         poison = relocated.poisons[slot]
-        yield _reason(
+        yield walk_reason(
             ReasonCode.CORE_MISSING,
             f"CO-RE {poison.spec}",
             poison.missing or poison.warning or "the kernel has no match for it",
@@ -94,18 +94,6 @@ def _judge(
     else:
         assert isinstance(name, int)
         yield from _helper(loaded, program, name)
-
-
-def _reason(
-    code: ReasonCode,
-    need: str,
-    message: str,
-    evidence: Evidence,
-    *,
-    certain: bool = True,
-    hint: str | None = None,
-) -> Reason:
-    return Reason(code, need, message, Stage.VERIFIER_WALK, evidence, certain, None, hint)
 
 
 def assumed_hazards(loaded: Loaded, program: ProgramSpec) -> Iterator[Hazard]:
@@ -125,7 +113,7 @@ def assumed_hazards(loaded: Loaded, program: ProgramSpec) -> Iterator[Hazard]:
 
 def _context(ruling: Ruling) -> Reason:
     certain = ruling.allowed is Allowed.NO
-    return _reason(
+    return walk_reason(
         ReasonCode.CONTEXT_REFUSED if certain else ReasonCode.CONTEXT_UNKNOWN,
         "context",
         ruling.told,
@@ -145,7 +133,7 @@ def _helper(loaded: Loaded, program: ProgramSpec, number: int) -> Iterator[Reaso
         return
     if probed.evidence is Evidence.PROBE and probed.value is False:
         message = f"a {program.type.name} program may not call it: {probed.note}"
-        yield _reason(ReasonCode.HELPER_NOT_ALLOWED, need, message, probed.evidence)
+        yield walk_reason(ReasonCode.HELPER_NOT_ALLOWED, need, message, probed.evidence)
         return
     if ruling.allowed is Allowed.YES:
         return
@@ -153,16 +141,16 @@ def _helper(loaded: Loaded, program: ProgramSpec, number: int) -> Iterator[Reaso
     if known.value is False:
         hint = "offer a variant that does without it"
         message = ruling.told if ruling.allowed is Allowed.NO else known.note
-        yield _reason(ReasonCode.HELPER_MISSING, need, message, known.evidence, hint=hint)
+        yield walk_reason(ReasonCode.HELPER_MISSING, need, message, known.evidence, hint=hint)
     elif not gpl and gpl_only(number):
         message = f"it is for GPL-compatible programs, and the object's license is {loaded.spec.license!r}"
-        yield _reason(ReasonCode.LICENSE_REFUSED, need, message, Evidence.RULE)
+        yield walk_reason(ReasonCode.LICENSE_REFUSED, need, message, Evidence.RULE)
     elif ruling.allowed is Allowed.NO:
         message = ruling.told
-        yield _reason(ReasonCode.HELPER_NOT_ALLOWED, need, message, Evidence.RULE)
+        yield walk_reason(ReasonCode.HELPER_NOT_ALLOWED, need, message, Evidence.RULE)
     else:
         message = ruling.told
-        yield _reason(ReasonCode.HELPER_UNKNOWN, need, message, Evidence.NONE, certain=False)
+        yield walk_reason(ReasonCode.HELPER_UNKNOWN, need, message, Evidence.NONE, certain=False)
 
 
 def _ruling(loaded: Loaded, program: ProgramSpec, number: int, gpl: bool) -> Ruling:
