@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.errors import KernelFileError
-from holdfast.vm.boot import _PORT_MODULES
+from holdfast.vm.boot import PORT_MODULES
 from holdfast.vm.kernel import BootKernel
 from holdfast.vm.modules import insertion
 
@@ -90,7 +90,7 @@ def _read(home: Path) -> tuple[BootKernel | None, frozenset[str]]:
 
 def _write(home: Path, kernel: BootKernel, vmlinux: bytes, asked: frozenset[str]) -> None:
     home.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    order = insertion([*_PORT_MODULES, *sorted(asked)], kernel.modules).order
+    order = insertion([*PORT_MODULES, *sorted(asked)], kernel.modules).order
     aside = Path(tempfile.mkdtemp(dir=home.parent, prefix=".new-"))
     try:
         (aside / "vmlinux").write_bytes(vmlinux)

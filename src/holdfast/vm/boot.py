@@ -31,10 +31,10 @@ from holdfast.vm.modules import insertion
 from holdfast.vm.qemu import command, find
 from holdfast.vm.values import ValueFormatError, pack, unpack
 
-__all__ = ["Guest"]
+__all__ = ["PORT_MODULES", "Guest"]
 
 # What the port needs and 5.10 and 6.1 cloud kernels have as modules; what they depend on comes with them.
-_PORT_MODULES = ("virtio_pci", "virtio_console")
+PORT_MODULES = ("virtio_pci", "virtio_console")
 # Nothing is changed that a program could feel. oops=panic: a kernel that is damaged says nothing more.
 _ARGUMENTS = "console=ttyS0 quiet panic=-1 oops=panic"
 _KVM_PATIENCE = 20.0  # seconds to user space before KVM is taken for broken; it needs less than two
@@ -94,8 +94,8 @@ class Guest:
         """
         if accelerator not in (None, "kvm", "tcg"):
             raise UsageError(f"there is no accelerator {accelerator!r}", hint="there are kvm and tcg")
-        inserted = insertion([*_PORT_MODULES, *modules], kernel.modules)
-        absent = tuple(name for name in inserted.absent if name not in _PORT_MODULES)
+        inserted = insertion([*PORT_MODULES, *modules], kernel.modules)
+        absent = tuple(name for name in inserted.absent if name not in PORT_MODULES)
         boot_file = kernel.boot_file()
         with contextlib.ExitStack() as stack:
             root = build(kernel.release, inserted, config=kernel.config, files=files, with_packages=packages)
