@@ -15,18 +15,23 @@ from holdfast.bundle.manifest import (
     Fallback,
     InterfaceMap,
     InterfaceProgram,
+    Proof,
     Variant,
     read_manifest,
 )
+from holdfast.bundle.proof import Count, Proved
 
 __all__ = [
     "Attach",
     "BuiltVariant",
     "Bundle",
     "BundleManifest",
+    "Count",
     "Fallback",
     "InterfaceMap",
     "InterfaceProgram",
+    "Proof",
+    "Proved",
     "Variant",
     "read_manifest",
 ]

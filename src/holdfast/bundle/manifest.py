@@ -23,6 +23,7 @@ __all__ = [
     "Fallback",
     "InterfaceMap",
     "InterfaceProgram",
+    "Proof",
     "Variant",
     "read_manifest",
 ]
@@ -107,6 +108,27 @@ class Fallback:
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """How to see that a loaded variant works: ``python`` is an entry point, ``module:attribute``, that is
+    called with the :class:`~holdfast.load.outcome.Outcome` and returns a
+    :class:`~holdfast.bundle.proof.Proved`.
+
+    ``prepare`` is another one, or None: called without arguments, before and elsewhere (a booted kernel is
+    slow), it returns a value that ``python`` gets as its second argument, of None, bool, int, float, str,
+    bytes, lists, and dicts with string keys.
+
+    A booted kernel gets ``modules`` (of the kernel) inserted first, and the Python ``packages`` that the
+    proof needs besides Holdfast, by import name; that of ``python`` is among them.
+    """
+
+    python: str
+    prepare: str | None
+    summary: str
+    modules: tuple[str, ...]
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class BundleManifest:
     """A manifest; ``variants`` stand best first."""
 
@@ -119,6 +141,7 @@ class BundleManifest:
     maps: tuple[InterfaceMap, ...]
     variants: tuple[Variant, ...]
     fallback: Fallback | None
+    proof: Proof | None = None
 
     @property
     def folder(self) -> Path:
@@ -145,6 +168,7 @@ def read_manifest(path: Path) -> BundleManifest:
         maps=tuple(_map(name, one) for name, one in interface.tables_in("maps")),
         variants=tuple(_variant(one) for one in root.array("variant")),
         fallback=_fallback(fallback) if (fallback := root.optional_table("fallback")) else None,
+        proof=_proof(proof) if (proof := root.optional_table("proof")) else None,
     )
     for table in (bundle, interface, root):
         table.finish()
@@ -279,15 +303,41 @@ def _inside(table: Table, key: str, text: str) -> str:
 
 
 def _fallback(table: Table) -> Fallback:
-    python = table.optional_text("python")
-    if python is not None and not _ENTRY_POINT.fullmatch(python):
-        raise table.fail(
-            f"{python!r} is no entry point", key="python", hint="write it as package.module:attribute"
-        )
+    python = _entry_point(table, "python", table.optional_text("python"))
     name = _named(table, "name", _WORD, "a word of letters, digits, '_', '-' and '.'")
     found = Fallback(name, table.text("summary", ""), python)
     table.finish()
     return found
+
+
+def _proof(table: Table) -> Proof:
+    python = table.text("python")
+    _entry_point(table, "python", python)
+    own = python.partition(":")[0].partition(".")[0]
+    packages = [own, *_words(table, "packages")]
+    found = Proof(
+        python,
+        _entry_point(table, "prepare", table.optional_text("prepare")),
+        table.text("summary", ""),
+        _words(table, "modules"),
+        tuple(dict.fromkeys(one for one in packages if one != "holdfast")),
+    )
+    table.finish()
+    return found
+
+
+def _entry_point(table: Table, key: str, text: str | None) -> str | None:
+    if text is not None and not _ENTRY_POINT.fullmatch(text):
+        raise table.fail(f"{text!r} is no entry point", key=key, hint="write it as package.module:attribute")
+    return text
+
+
+def _words(table: Table, key: str) -> tuple[str, ...]:
+    words = table.texts(key) or ()
+    for word in words:
+        if not _WORD.fullmatch(word):
+            raise table.fail(f"{word!r} is no name", key=key, hint="write a name, without a path")
+    return words
 
 
 def _check_names(manifest: BundleManifest) -> None:

@@ -11,7 +11,8 @@ from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from holdfast import sys as kernel
-from holdfast.errors import LoadError, ManifestError, UsageError
+from holdfast.bundle.entry_point import resolve
+from holdfast.errors import LoadError, UsageError
 from holdfast.load.link import Link
 from holdfast.load.map import Map
 from holdfast.load.object import Object
@@ -22,6 +23,7 @@ from holdfast.terms import Verdict
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from holdfast.bundle.manifest import BundleManifest
     from holdfast.bundle.plan import Plan, PlanReason, PlanStep
 
 __all__ = ["Disowned", "NoVariantError", "Outcome", "OutcomeStep", "StepResult", "explain_steps"]
@@ -45,8 +47,8 @@ class StepResult(StrEnum):
 class OutcomeStep:
     """One variant. ``words`` and ``hint`` are those of the error that refused it, ``error`` is its class.
 
-    ``log`` holds the last lines of the verifier's log, where it was the verifier; ``reasons`` are those of
-    the prediction.
+    ``errno`` is the kernel's or libbpf's, positive, 0 where neither said one. ``log`` holds the last lines of
+    the verifier's log, where it was the verifier; ``reasons`` are those of the prediction.
     """
 
     variant: str
@@ -60,10 +62,11 @@ class OutcomeStep:
     words: str | None = None
     hint: str | None = None
     log: str = ""
+    errno: int = 0
 
     @classmethod
-    def of(cls, step: PlanStep, result: StepResult, **refusal: str | None) -> OutcomeStep:
-        """Returns the outcome of a planned step; ``refusal`` is error, words, hint and log."""
+    def of(cls, step: PlanStep, result: StepResult, **refusal: str | int | None) -> OutcomeStep:
+        """Returns the outcome of a planned step; ``refusal`` is error, errno, words, hint and log."""
         one = step.variant
         told: dict[str, Any] = refusal
         return cls(
@@ -89,6 +92,7 @@ class OutcomeStep:
             "verdict": str(self.verdict),
             "reasons": [reason_row(one) for one in self.reasons],
             "error": self.error,
+            "errno": self.errno or None,
             "words": self.words,
             "hint": self.hint,
             "log": self.log or None,
@@ -229,12 +233,17 @@ class Outcome:
         fallback = self._plan.fallback
         if not self.is_fallback or fallback is None or fallback.python is None:
             return None
-        return _resolve(str(self._plan.bundle.manifest.path), fallback.python)
+        return resolve(self._plan.bundle.manifest.path, fallback.python, "[fallback] python")
 
     @property
     def fallback_name(self) -> str | None:
         """Returns the name of the fallback that the bundle has, in use or not."""
         return self._plan.fallback.name if self._plan.fallback else None
+
+    @property
+    def manifest(self) -> BundleManifest:
+        """Returns the bundle's manifest."""
+        return self._plan.bundle.manifest
 
     def explain(self) -> str:
         """Returns what runs and why nothing better does, a line or two for each variant."""
@@ -364,22 +373,3 @@ def _reasons(step: OutcomeStep) -> list[str]:
         if one.hint:
             lines.append(f"hint: {one.hint}")
     return lines
-
-
-def _resolve(manifest: str, entry_point: str) -> Any:
-    from importlib import import_module
-
-    module, _, path = entry_point.partition(":")
-    place = "[fallback] python"
-    try:
-        found: Any = import_module(module)
-    except ImportError as error:
-        hint = f"install the package that has {module.partition('.')[0]!r}"
-        raise ManifestError(manifest, f"{entry_point!r}: {error}", place=place, hint=hint) from error
-    for name in path.split("."):
-        try:
-            found = getattr(found, name)
-        except AttributeError:
-            problem = f"{entry_point!r}: module {module!r} has no {path!r}"
-            raise ManifestError(manifest, problem, place=place, hint="correct the name") from None
-    return found

@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING
 
 from holdfast.bundle import Attach, Bundle, BundleManifest
 from holdfast.bundle.plan import Action, Check, Plan, PlanStep, plan
-from holdfast.errors import HoldfastError, KernelAccessError, LibbpfError, PrivilegeError, VerifierError
+from holdfast.errors import (
+    HoldfastError,
+    KernelAccessError,
+    LibbpfError,
+    LoadError,
+    PrivilegeError,
+    VerifierError,
+)
 from holdfast.load.link import Link
 from holdfast.load.object import Object
 from holdfast.load.outcome import NoVariantError, Outcome, OutcomeStep, StepResult
@@ -156,6 +163,7 @@ def _refusal(step: PlanStep, error: HoldfastError) -> OutcomeStep:
         step,
         StepResult.REFUSED,
         error=type(error).__name__,
+        errno=error.errno if isinstance(error, LoadError) else 0,
         words=error.message,
         hint=error.hint,
         log=log,

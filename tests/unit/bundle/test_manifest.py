@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,35 @@ def test_everything_that_a_manifest_may_say(tmp_path: Path) -> None:
     assert manifest.variants[0].programs is None
     assert manifest.fallback is not None
     assert manifest.fallback.python == "json:dumps"
+
+
+def test_a_proof_brings_its_package_along(tmp_path: Path) -> None:
+    proof = (
+        'python = "prover.tap:prove"\nprepare = "prover:ready"\nmodules = ["tun"]\n'
+        'packages = ["numpy", "prover"]\n'
+    )
+    found = read(tmp_path, f"{MINIMAL}\n[proof]\n{proof}").proof
+    assert found is not None
+    assert (found.python, found.prepare, found.modules) == ("prover.tap:prove", "prover:ready", ("tun",))
+    assert found.packages == ("prover", "numpy")
+    own = read(tmp_path, MINIMAL + '\n[proof]\npython = "holdfast.rss.prove:prove"\n').proof
+    assert own is not None and own.packages == () and own.prepare is None
+    assert read(tmp_path, MINIMAL).proof is None
+
+
+@pytest.mark.parametrize(
+    ("proof", "problem"),
+    [
+        ("", "'python' is missing"),
+        ('python = "json"', "[proof] python: 'json' is no entry point"),
+        ('python = "json:dumps"\nprepare = "dumps"', "[proof] prepare: 'dumps' is no entry point"),
+        ('python = "json:dumps"\nmodules = ["../tun"]', "[proof] modules: '../tun' is no name"),
+        ('python = "json:dumps"\nmodule = ["tun"]', "unknown key 'module'"),
+    ],
+)
+def test_a_proof_that_makes_no_sense(tmp_path: Path, proof: str, problem: str) -> None:
+    with pytest.raises(ManifestError, match=re.escape(problem)):
+        read(tmp_path, f"{MINIMAL}\n[proof]\n{proof}\n")
 
 
 def test_the_file_itself_can_be_named(tmp_path: Path) -> None:
