@@ -3,12 +3,16 @@
  * From a frame to the input of its hash, by the rules of the virtio specification, section "Hash
  * calculation for incoming packets" of the network device.
  *
- * A variant includes this after it has defined
+ * A program includes this after it has defined
  *	struct packet, with the member `struct __sk_buff *skb`, and
  *	packet_read(packet, offset, buffer, size, &at): let `at` be where the `size` bytes are that
  *	lie `offset` bytes from the first one that the program sees of the frame, in `buffer` or in
  *	place; false when they are not all there. It must reach data outside the linear part of an
  *	skb too.
+ *	RSS_DATA_AT_MAC, where that first byte is the MAC header's in BPF_PROG_TEST_RUN as well (tc), and
+ * calls
+ *	classify(packet, &rules, &input), which says what to hash and as what it is reported. Neither
+ *	maps nor keys are used here; toeplitz.h makes the hash.
  *
  * What the specification leaves open is settled here, and told again in docs/rss.md:
  *  - The packet ends where its IP length says, so padding is no TCP header. A length of 0 (jumbo
@@ -28,7 +32,7 @@
 #ifndef HOLDFAST_RSS_CLASSIFY_H
 #define HOLDFAST_RSS_CLASSIFY_H
 
-#include "toeplitz.h"
+#include "types.h"
 
 #define RSS_MAX_EXTENSIONS 8
 #define RSS_MAX_OPTIONS 16
@@ -41,10 +45,12 @@
 #define ETH_P_8021AD 0x88A8
 
 #define IPPROTO_HOPOPTS 0
+#define IPPROTO_IPIP 4
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
 #define IPPROTO_ROUTING 43
 #define IPPROTO_FRAGMENT 44
+#define IPPROTO_GRE 47
 #define IPPROTO_ESP 50
 #define IPPROTO_AH 51
 #define IPPROTO_NONE 59
@@ -52,6 +58,8 @@
 #define IPPROTO_MH 135
 #define IPPROTO_HIP 139
 #define IPPROTO_SHIM6 140
+
+#define IPV4_FRAGMENT 0x3fff /* of frag_off: more fragments, or an offset; not "don't fragment" */
 
 #define IPV6_TLV_PAD1 0
 #define IPV6_TLV_HAO 201 /* home address option, RFC 6275, 6.3 */
@@ -110,6 +118,15 @@ struct ports {
 	__be32 both;
 };
 
+/* Where a network header is; offsets count from the first byte that the program sees. */
+struct layer {
+	__u32 l3;
+	__u32 limit; /* where the packet that it is part of ends, as far as is known */
+	__be16 proto; /* its EtherType; 0 if there is none that can be hashed */
+};
+
+#define RSS_NO_LIMIT 0x3ffff /* behind every offset that can be */
+
 /* packet_read() of as much as `buffer` holds. */
 #define READ(packet, offset, buffer, at) packet_read(packet, offset, &(buffer), sizeof(buffer), (const void **)&(at))
 
@@ -128,75 +145,100 @@ static __always_inline __u32 bounded(__u32 offset, __u32 zero)
 }
 
 /*
- * Find the network header: return its offset, and set *proto to the protocol, both by the frame's
- * own bytes. skb->protocol and the skb's network header are what the sender said, and differ
- * between kernels for a tag inside the frame (Linux commit dfed913e8b55 ("net/af_packet: add VLAN
- * support for AF_PACKET SOCK_RAW GSO") (in v6.0) moved the header behind the tags).
+ * From the EtherType `proto`, behind which `offset` is, over the VLAN tags, if any, to the network header.
+ */
+static __always_inline void skip_tags(struct packet *packet, __u32 offset, __be16 proto, struct layer *layer)
+{
+	struct vlan_tag tag;
+	const struct vlan_tag *t;
+
+#pragma clang loop unroll(full)
+	for (int i = 0; i < RSS_MAX_TAGS; i++) {
+		if (proto != bpf_htons(ETH_P_8021Q) && proto != bpf_htons(ETH_P_8021AD))
+			break;
+		if (!READ(packet, offset, tag, t)) {
+			proto = 0;
+			break;
+		}
+		proto = t->proto;
+		offset += sizeof(tag);
+	}
+	layer->l3 = offset;
+	layer->proto = proto;
+}
+
+/*
+ * Find the network header by the frame's own bytes. skb->protocol and the skb's network header are what
+ * the sender said, and differ between kernels for a tag inside the frame (Linux commit dfed913e8b55
+ * ("net/af_packet: add VLAN support for AF_PACKET SOCK_RAW GSO") (in v6.0) moved the header behind the
+ * tags). A tag that the kernel took out of the frame is in its metadata, and nothing is to be skipped.
  *
  * Data begins at the MAC header when a TAP runs the program, and behind it in BPF_PROG_TEST_RUN.
  * No field that a socket filter may read tells which, so compare: the bytes at offset 0 are the
  * MAC header or they are not. On a TAP they always are, so a crafted packet cannot confuse this.
  */
-static __always_inline __u32 network_header(struct packet *packet, __be16 *proto)
+static __always_inline void network_header(struct packet *packet, struct layer *layer)
 {
+#ifdef RSS_DATA_AT_MAC
+	struct mac_header buffer;
+	const struct mac_header *mac;
+
+	layer->proto = 0;
+	if (packet_read(packet, 0, &buffer, ETH_HLEN, (const void **)&mac))
+		skip_tags(packet, ETH_HLEN, mac->proto, layer);
+#else
 	struct mac_header mac, seen;
 	const struct mac_header *first;
-	struct vlan_tag tag;
-	const struct vlan_tag *t;
 	__u32 offset = 0;
 
-	*proto = 0;
+	layer->proto = 0;
 	if (bpf_skb_load_bytes_relative(packet->skb, 0, &mac, ETH_HLEN, BPF_HDR_START_MAC))
-		return 0;
+		return;
 	if (packet_read(packet, 0, &seen, ETH_HLEN, (const void **)&first) && first->address[0] == mac.address[0] &&
 	    first->address[1] == mac.address[1] && first->address[2] == mac.address[2] && first->proto == mac.proto)
 		offset = ETH_HLEN;
-	*proto = mac.proto;
-#pragma clang loop unroll(full)
-	for (int i = 0; i < RSS_MAX_TAGS; i++) {
-		if (*proto != bpf_htons(ETH_P_8021Q) && *proto != bpf_htons(ETH_P_8021AD))
-			break;
-		if (!READ(packet, offset, tag, t)) {
-			*proto = 0;
-			break;
-		}
-		*proto = t->proto;
-		offset += sizeof(tag);
-	}
-	return offset;
+	skip_tags(packet, offset, mac.proto, layer);
+#endif
 }
 
-static __always_inline void classify_ipv4(struct packet *packet, __u32 l3, __u32 types, struct rss_input *in)
+static __always_inline void classify_ipv4(struct packet *packet, __u32 l3, __u32 limit, __u32 types,
+					  struct rss_input *in)
 {
 	struct ipv4_header buffer;
 	const struct ipv4_header *ip;
 	struct ports ports_buffer;
 	const struct ports *ports;
-	__u32 header_len, len, l4_type = 0;
+	__u32 header_len, len, l4_type = 0, report = 0;
 
-	if (!READ(packet, l3, buffer, ip))
+	if (l3 + sizeof(buffer) > limit || !READ(packet, l3, buffer, ip))
 		return;
 	header_len = (ip->version_ihl & 15) * 4;
 	len = bpf_ntohs(ip->tot_len);
 	if (ip->version_ihl >> 4 != 4 || header_len < sizeof(*ip) || (len && len < sizeof(*ip)))
 		return;
 
-	if (ip->protocol == IPPROTO_TCP)
+	if (ip->protocol == IPPROTO_TCP) {
 		l4_type = RSS_HASH_TYPE_TCPv4;
-	else if (ip->protocol == IPPROTO_UDP)
+		report = RSS_HASH_REPORT_TCPv4;
+	} else if (ip->protocol == IPPROTO_UDP) {
 		l4_type = RSS_HASH_TYPE_UDPv4;
+		report = RSS_HASH_REPORT_UDPv4;
+	}
 	in->word[0] = ip->address[0];
 	in->word[1] = ip->address[1];
 
-	/* More fragments, or an offset; "don't fragment" is no fragment. */
-	if (types & l4_type && !(ip->frag_off & bpf_htons(0x3fff)) &&
-	    (!len || header_len + sizeof(*ports) <= len) && READ(packet, l3 + header_len, ports_buffer, ports)) {
+	if (types & l4_type && !(ip->frag_off & bpf_htons(IPV4_FRAGMENT)) &&
+	    (!len || header_len + sizeof(*ports) <= len) && l3 + header_len + sizeof(*ports) <= limit &&
+	    READ(packet, l3 + header_len, ports_buffer, ports)) {
 		in->word[2] = ports->both;
 		in->words = 3;
+		in->report = report;
 		return;
 	}
-	if (types & RSS_HASH_TYPE_IPv4)
+	if (types & RSS_HASH_TYPE_IPv4) {
 		in->words = 2;
+		in->report = RSS_HASH_REPORT_IPv4;
+	}
 }
 
 static __always_inline int is_extension(__u8 nexthdr)
@@ -314,7 +356,7 @@ static __always_inline void copy_address(struct packet *packet, __u32 offset, __
 	to[3] = address->word[3];
 }
 
-static __always_inline void classify_ipv6(struct packet *packet, __u32 l3, const struct rss_settings *settings,
+static __always_inline void classify_ipv6(struct packet *packet, __u32 l3, __u32 limit, const struct rss_rules *rules,
 					  struct rss_input *in)
 {
 	struct ipv6_header buffer;
@@ -325,15 +367,17 @@ static __always_inline void classify_ipv6(struct packet *packet, __u32 l3, const
 		.source = __builtin_offsetof(struct ipv6_header, address[0]),
 		.destination = __builtin_offsetof(struct ipv6_header, address[4]),
 		.l4 = sizeof(*ip),
-		.zero = settings->zero,
+		.zero = rules->zero,
 	};
-	__u32 types = settings->hash_types, len, base = 0, ex = 0;
+	__u32 types = rules->hash_types, len, base = 0, ex = 0, report = 0;
 	int extended, has_ports = 0;
 
-	if (!READ(packet, l3, buffer, ip) || ip->version >> 4 != 6)
+	if (l3 + sizeof(buffer) > limit || !READ(packet, l3, buffer, ip) || ip->version >> 4 != 6)
 		return;
 	len = bpf_ntohs(ip->payload_len);
-	walk.end = len ? sizeof(*ip) + len : 0x1ffff;
+	walk.end = len ? sizeof(*ip) + len : RSS_NO_LIMIT;
+	if (walk.end > limit - l3)
+		walk.end = limit - l3;
 	walk.nexthdr = ip->nexthdr;
 
 	extended = is_extension(walk.nexthdr);
@@ -343,9 +387,11 @@ static __always_inline void classify_ipv6(struct packet *packet, __u32 l3, const
 	if (walk.nexthdr == IPPROTO_TCP) {
 		base = RSS_HASH_TYPE_TCPv6;
 		ex = RSS_HASH_TYPE_TCP_EX;
+		report = RSS_HASH_REPORT_TCPv6;
 	} else if (walk.nexthdr == IPPROTO_UDP) {
 		base = RSS_HASH_TYPE_UDPv6;
 		ex = RSS_HASH_TYPE_UDP_EX;
+		report = RSS_HASH_REPORT_UDPv6;
 	}
 	if (!extended)
 		ex = 0;
@@ -358,16 +404,37 @@ static __always_inline void classify_ipv6(struct packet *packet, __u32 l3, const
 	if ((has_ports && types & ex) || (extended && types & RSS_HASH_TYPE_IP_EX)) {
 		copy_address(packet, l3 + walk.source, &in->word[0]);
 		copy_address(packet, l3 + walk.destination, &in->word[4]);
-		in->words = has_ports && types & ex ? 9 : 8;
+		if (has_ports && types & ex) {
+			in->words = 9;
+			in->report = report + RSS_HASH_REPORT_IPv6_EX - RSS_HASH_REPORT_IPv6;
+		} else {
+			in->words = 8;
+			in->report = RSS_HASH_REPORT_IPv6_EX;
+		}
 		return;
 	}
 #pragma clang loop unroll(full)
 	for (int i = 0; i < 8; i++)
 		in->word[i] = ip->address[i];
-	if (has_ports && types & base)
+	if (has_ports && types & base) {
 		in->words = 9;
-	else if (types & RSS_HASH_TYPE_IPv6)
+		in->report = report;
+	} else if (types & RSS_HASH_TYPE_IPv6) {
 		in->words = 8;
+		in->report = RSS_HASH_REPORT_IPv6;
+	}
+}
+
+/* Say what to hash of a packet; `in` is all zero before. */
+static __always_inline void classify(struct packet *packet, const struct rss_rules *rules, struct rss_input *in)
+{
+	struct layer layer = { .limit = RSS_NO_LIMIT };
+
+	network_header(packet, &layer);
+	if (layer.proto == bpf_htons(ETH_P_IP))
+		classify_ipv4(packet, layer.l3, layer.limit, rules->hash_types, in);
+	else if (layer.proto == bpf_htons(ETH_P_IPV6))
+		classify_ipv6(packet, layer.l3, layer.limit, rules, in);
 }
 
 #endif

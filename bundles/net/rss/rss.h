@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The interface of the bundle net/rss, version 1: three maps and one program.
+ * The interface of the bundles net/rss and net/rss-tunnel, version 1: three maps and one program.
  *
  * Everything here is shared with user space (through the maps' BTF, or by mapping the maps) and is
  * a contract: a change of layout takes a new bundle version. Multi-byte members are in host order
@@ -17,36 +17,16 @@
 #ifndef HOLDFAST_RSS_H
 #define HOLDFAST_RSS_H
 
-#include "bpf.h"
+#include "types.h"
 
 #define RSS_SLOTS 2
 #define RSS_TABLE_LEN 512 /* most entries of an indirection table, and a power of two */
-#define RSS_INPUT_WORDS 9 /* the longest input: two IPv6 addresses and two ports, 36 bytes */
-#define RSS_KEY_BYTES 40  /* 36 bytes of input look at 36 + 4 bytes of key, never at more */
-#define RSS_KEY_ROWS 72   /* one row for each half byte of the longest input */
-
-/* hash_types: the bits of the virtio specification, VIRTIO_NET_RSS_HASH_TYPE_* */
-#define RSS_HASH_TYPE_IPv4 (1U << 0)
-#define RSS_HASH_TYPE_TCPv4 (1U << 1)
-#define RSS_HASH_TYPE_UDPv4 (1U << 2)
-#define RSS_HASH_TYPE_IPv6 (1U << 3)
-#define RSS_HASH_TYPE_TCPv6 (1U << 4)
-#define RSS_HASH_TYPE_UDPv6 (1U << 5)
-#define RSS_HASH_TYPE_IP_EX (1U << 6)
-#define RSS_HASH_TYPE_TCP_EX (1U << 7)
-#define RSS_HASH_TYPE_UDP_EX (1U << 8)
-#define RSS_HASH_TYPE_EX (RSS_HASH_TYPE_IP_EX | RSS_HASH_TYPE_TCP_EX | RSS_HASH_TYPE_UDP_EX)
-
 struct rss_settings {
-	__u32 hash_types;
+	__u32 hash_types; /* RSS_HASH_TYPE_* */
 	__u16 table_mask; /* length of the indirection table, a power of two, minus one */
 	__u16 unclassified_queue; /* for packets that are not hashed */
-	__u32 flags; /* 0 */
-	/*
-	 * 0, and used: added to offsets, it is a number that the verifier cannot know, so that all
-	 * rounds of a loop look alike to it. Anything else makes the programs read wrong headers.
-	 */
-	__u32 zero;
+	__u32 flags; /* net/rss-tunnel: RSS_TUNNEL_TYPE_* whose inner headers are hashed; net/rss: 0 */
+	__u32 zero; /* 0; anything else makes the programs read wrong headers (struct rss_rules) */
 };
 
 struct rss_config {

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The steering decision: settings, classification, hash, queue. Included after struct packet is defined. */
+/*
+ * The steering decision: settings, classification, hash, queue. Included after struct packet is defined,
+ * and after RSS_TUNNEL where inner headers are to be hashed.
+ */
 #ifndef HOLDFAST_RSS_STEER_H
 #define HOLDFAST_RSS_STEER_H
 
 #include "classify.h"
+#include "rss.h"
+#include "toeplitz.h"
 
 /*
  * The queue of a packet. The TAP takes the low 16 bits of it modulo its number of attached queues
@@ -11,13 +16,13 @@
  */
 static __always_inline int queue_of(struct packet *packet)
 {
-	struct rss_input in = {};
 	const struct rss_settings *settings;
 	const struct rss_config *config;
 	const struct rss_table *table;
 	const struct rss_key *key;
-	__u32 slot = 0, l3, hash;
-	__be16 proto;
+	struct rss_rules rules = {};
+	struct rss_input in = {};
+	__u32 slot = 0, hash;
 
 	config = bpf_map_lookup_elem(&rss_config, &slot);
 	if (!config)
@@ -25,11 +30,12 @@ static __always_inline int queue_of(struct packet *packet)
 	slot = *(volatile const __u32 *)&config->active & 1;
 	settings = slot ? &config->slot[1] : &config->slot[0];
 
-	l3 = network_header(packet, &proto);
-	if (proto == bpf_htons(ETH_P_IP))
-		classify_ipv4(packet, l3, settings->hash_types, &in);
-	else if (proto == bpf_htons(ETH_P_IPV6))
-		classify_ipv6(packet, l3, settings, &in);
+	rules.hash_types = settings->hash_types;
+	rules.zero = settings->zero;
+#ifdef RSS_TUNNEL
+	rules.tunnel_types = settings->flags;
+#endif
+	classify(packet, &rules, &in);
 	if (!in.words)
 		return settings->unclassified_queue;
 
@@ -37,7 +43,7 @@ static __always_inline int queue_of(struct packet *packet)
 	table = bpf_map_lookup_elem(&rss_table, &slot);
 	if (!key || !table)
 		return 0;
-	hash = toeplitz(key, &in);
+	hash = toeplitz(key->row, &in);
 	return table->queue[hash & settings->table_mask & (RSS_TABLE_LEN - 1)];
 }
 

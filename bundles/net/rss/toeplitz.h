@@ -3,15 +3,13 @@
 #ifndef HOLDFAST_RSS_TOEPLITZ_H
 #define HOLDFAST_RSS_TOEPLITZ_H
 
-#include "rss.h"
+#include "types.h"
 
-/* What is hashed, in network order and in the specification's order: addresses, then ports. */
-struct rss_input {
-	__be32 word[RSS_INPUT_WORDS];
-	__u32 words; /* how many of them: 2, 3, 8 or 9; 0 means that the packet is not hashed */
-};
-
-static __always_inline __u32 toeplitz(const struct rss_key *key, const struct rss_input *in)
+/*
+ * The hash of `in`; row[r][v] is the XOR of the 32-bit windows of the key at bit 4 * r + b for each bit
+ * b that is set in v, the most significant bit being b = 0. All RSS_KEY_ROWS rows are there.
+ */
+static __always_inline __u32 toeplitz(const __u32 (*rows)[16], const struct rss_input *in)
 {
 	__u32 hash = 0;
 
@@ -26,7 +24,7 @@ static __always_inline __u32 toeplitz(const struct rss_key *key, const struct rs
 
 		if (i >= in->words)
 			break;
-		row = &key->row[8 * i];
+		row = &rows[8 * i];
 		w = bpf_ntohl(in->word[i]);
 		/* The verifier forgets a value's range in a byte swap: keep the mask after >> 28. */
 		barrier_var(w);
