@@ -7,46 +7,23 @@ A trial that breaks its guest or its job is tried once more by itself; after tha
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, Final
 
-from holdfast.errors import KernelFileError
 from holdfast.truth.bundles import BundlePart
 from holdfast.truth.journal import Journal, journal_name
 from holdfast.truth.run import Trouble
-from holdfast.truth.unpacked import boot_kernel
-from holdfast.vm.boot import Guest
-from holdfast.vm.errors import GuestError
 from holdfast.vm.job import Job, JobResult
-from holdfast.vm.kernel import BootKernel
 from holdfast.vm.python_root import packages
-from holdfast.vm.series import carry_out
 
-__all__ = ["BundleSaid", "BundleTask", "carry_out_bundles"]
+__all__ = ["BundleSaid", "BundleWork", "bundles_journal"]
 
 _CALL: Final = "holdfast.vm.guest.carry_bundle:carry_bundle"
-_SILENCE: Final = 300.0  # seconds for one trial; net/rss takes three under TCG
-_BOOTS: Final = 8  # of one kernel
+_SILENCE: Final = 300.0  # seconds for one trial; net/rss takes four under TCG
 
-
-@dataclass(frozen=True, slots=True)
-class BundleTask:
-    """What one process does: these bundles on this kernel. Members as those of
-    :class:`~holdfast.truth.run.Task`; ``packages`` are Python's, by import name.
-    """
-
-    kernel: str
-    paths: tuple[Path, ...]
-    parts: tuple[BundlePart, ...] = field(repr=False)
-    modules: tuple[str, ...] = ()
-    packages: tuple[str, ...] = ()
-    loader: str = ""
-    folder: Path | None = None
-    accelerator: str | None = None
-    afresh: bool = False
+_Chunk = tuple[BundlePart, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,87 +42,45 @@ class BundleSaid:
         return str(self.row["trial"])
 
 
-def carry_out_bundles(task: BundleTask, *, boots: int = _BOOTS) -> Iterator[BundleSaid | Trouble]:
-    """How each trial ended on this kernel, those first that are remembered; of trouble, ``sha256`` is the
-    part's digest and ``program`` the trial.
+class BundleWork:
+    """The jobs of some bundles on one kernel, with what is left over from those that broke.
 
-    Raises :exc:`~holdfast.errors.KernelFileError` for a kernel that cannot be read or booted at all.
+    ``journal`` has what is remembered; ``parts`` are those of one kernel.
     """
-    build, kernel = _build(task)
-    # proofs are Python, which may change from run to run
-    along = packages(("holdfast", *task.packages)).key
-    name = journal_name(task.kernel, build, f"{task.loader} bundles {along}")
-    journal = Journal(task.folder / name if task.folder else None)
-    by_digest = {part.digest: part for part in task.parts}
-    done: set[tuple[str, str]] = set()
-    for row in () if task.afresh else journal.rows():
-        key = row["sha256"], row["program"]
-        if key[0] in by_digest and key[1] in by_digest[key[0]].trials and key not in done:
-            done.add(key)
-            yield BundleSaid(task.kernel, by_digest[key[0]].number, row["row"], True)
-    chunks = deque(
-        (part, trials)
-        for part in task.parts
-        if (trials := tuple(one for one in part.trials if (part.digest, one) not in done))
-    )
-    if not chunks:
-        return
 
-    found = kernel()
-
-    def boot() -> Guest:
-        return Guest.boot(found, modules=task.modules, packages=task.packages, accelerator=task.accelerator)
-
-    yield from _Series(task.kernel, chunks, journal).run(boot, boots)
-
-
-def _build(task: BundleTask) -> tuple[bytes, Callable[[], BootKernel]]:
-    """What tells this build apart, and the way to its files, which takes time."""
-    first = task.paths[0]
-    if not first.is_file():
-        unpacked = boot_kernel(task.paths, task.modules, b"", None)
-        file = unpacked.boot_file()
-        return sha256(file if isinstance(file, bytes) else file.read_bytes()).digest(), lambda: unpacked
-    try:
-        with first.open("rb") as opened:
-            build = file_digest(opened, "sha256").digest()
-    except OSError as error:
-        raise KernelFileError(str(first), f"it cannot be read: {error.strerror}") from None
-    return build, lambda: boot_kernel(task.paths, task.modules, build, task.folder)
-
-
-_Chunk = tuple[BundlePart, tuple[str, ...]]
-
-
-class _Series:
-    """The jobs of one kernel, with what is left over from those that broke."""
-
-    def __init__(self, kernel: str, chunks: deque[_Chunk], journal: Journal) -> None:
+    def __init__(self, kernel: str, parts: Iterable[BundlePart], journal: Journal, *, afresh: bool) -> None:
         self._kernel = kernel
-        self._chunks = chunks
         self._journal = journal
-        self._tried: set[tuple[int, str]] = set()
+        self._parts = {part.digest: part for part in parts}
+        self._tried: set[tuple[str, str]] = set()
+        self._current: _Chunk | None = None
+        self.remembered: tuple[BundleSaid, ...] = () if afresh else tuple(self._remembered())
+        done = {(one.number, one.trial) for one in self.remembered}
+        self._chunks = deque(
+            (part, trials)
+            for part in self._parts.values()
+            if (trials := tuple(one for one in part.trials if (part.number, one) not in done))
+        )
 
-    def run(self, boot: Callable[[], Guest], boots: int) -> Iterator[BundleSaid | Trouble]:
-        current: _Chunk | None = None
+    def _remembered(self) -> Iterator[BundleSaid]:
+        done: set[tuple[str, str]] = set()
+        for row in self._journal.rows():
+            part, key = self._parts.get(row["sha256"]), (row["sha256"], row["program"])
+            if part is not None and key[1] in part.trials and key not in done:
+                done.add(key)
+                yield BundleSaid(self._kernel, part.number, row["row"], True)
 
-        def jobs() -> Iterator[Job]:
-            nonlocal current
-            while self._chunks:
-                current = self._chunks.popleft()
-                yield self._job(current)
+    @property
+    def left(self) -> int:
+        """How many trials there are still."""
+        waiting = [*self._chunks, self._current] if self._current else self._chunks
+        return sum(len(trials) for _, trials in waiting)
 
-        try:
-            for result in carry_out(boot, jobs(), boots=boots):
-                assert current is not None
-                yield from self._take(current, result)
-        except GuestError as error:
-            if current is not None:
-                yield from self._answers(current[0], error.parts)
-            yield Trouble(self._kernel, error.message, console=error.console)
-
-    def _job(self, chunk: _Chunk) -> Job:
-        part, trials = chunk
+    def next(self) -> Job | None:
+        """The next job, None when there is none. How it ended is told by :meth:`take`."""
+        if not self._chunks:
+            return None
+        self._current = part, trials = self._chunks.popleft()
         arguments = {
             "files": part.files,
             "kernel": self._kernel,
@@ -155,29 +90,40 @@ class _Series:
         }
         return Job(f"bundle {part.name}", _CALL, arguments, _SILENCE)
 
-    def _take(self, chunk: _Chunk, result: JobResult) -> Iterator[BundleSaid | Trouble]:
-        part, trials = chunk
-        yield from self._answers(part, result.parts)
+    def take(self, result: JobResult) -> Iterator[BundleSaid | Trouble]:
+        """What the job that :meth:`next` gave has said, and trouble that does not go away by a second try."""
+        yield from self.answers(result.parts)
+        assert self._current is not None
+        (part, trials), self._current = self._current, None
         rest = trials[len(result.parts) :]
         if not rest:
             return
-        if (part.number, rest[0]) in self._tried:
+        if (part.digest, rest[0]) in self._tried:
             said = tuple(result.said.splitlines()[-40:])
             yield Trouble(self._kernel, result.problem or "no answer", part.digest, rest[0], said)
         else:
-            self._tried.add((part.number, rest[0]))
+            self._tried.add((part.digest, rest[0]))
             self._chunks.append((part, rest[:1]))
         if rest[1:]:
             self._chunks.appendleft((part, rest[1:]))
 
-    def _answers(self, part: BundlePart, rows: Iterable[Any]) -> Iterator[BundleSaid]:
+    def answers(self, rows: Iterable[Any]) -> Iterator[BundleSaid]:
+        """What the job that is under way has said."""
+        assert self._current is not None
+        part = self._current[0]
         for row in rows:
             if row["trouble"] is None:
-                kept = {
-                    "sha256": part.digest,
-                    "program": row["trial"],
-                    "loaded": bool(row["runs"]),
-                    "errno": None,
-                }
-                self._journal.add(kept | {"row": row})
+                kept = {"sha256": part.digest, "program": row["trial"], "loaded": bool(row["runs"])}
+                self._journal.add(kept | {"errno": None, "row": row})
             yield BundleSaid(self._kernel, part.number, row)
+
+
+def bundles_journal(
+    folder: Path | None, kernel: str, build: bytes, loader: str, along: Iterable[str]
+) -> Journal:
+    """The journal for bundles on a kernel build; ``along`` are the packages that guests get besides.
+
+    Proofs are Python, which may change from run to run: a journal is for just those files.
+    """
+    key = packages(("holdfast", *along)).key
+    return Journal(folder / journal_name(kernel, build, f"{loader} bundles {key}") if folder else None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects into one booted kernel, each program on its own, and what it said of each.
+"""Objects into one booted kernel, each program on its own, and bundles; what it said of each.
 
 Many programs go into one job and many jobs into one boot. What breaks a guest or a job is tried once more by
 itself; after that it is told as trouble, which is no verdict.
@@ -8,11 +8,11 @@ itself; after that it is told as trouble, which is no verdict.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, Union
 
 from holdfast.errors import KernelFileError
 from holdfast.truth.journal import Journal, journal_name
@@ -24,7 +24,11 @@ from holdfast.vm.job import Job, JobResult
 from holdfast.vm.kernel import BootKernel
 from holdfast.vm.series import carry_out
 
-__all__ = ["Said", "Task", "Trouble", "carry_out_task"]
+if TYPE_CHECKING:
+    from holdfast.truth.bundles import BundlePart
+    from holdfast.truth.bundles_run import BundleSaid
+
+__all__ = ["Event", "Said", "Task", "Trouble", "carry_out_task"]
 
 _CALL: Final = "holdfast.vm.guest.jobs:load_objects"
 _PROGRAMS: Final = 32  # of a job; libbpf asks its kernel what it can do once for each job
@@ -39,7 +43,8 @@ class Task:
 
     ``paths`` are the kernel's package or image and its other parts; ``kernel`` is its id; ``folder`` keeps
     the journals, None keeps none; ``accelerator`` as :meth:`holdfast.vm.Guest.boot` takes it; ``afresh`` does
-    not look at what is remembered.
+    not look at what is remembered. ``packages`` are those of Python, by import name, that proofs of
+    ``bundles`` need besides Holdfast.
     """
 
     kernel: str
@@ -50,6 +55,8 @@ class Task:
     folder: Path | None = None
     accelerator: str | None = None
     afresh: bool = False
+    bundles: tuple[BundlePart, ...] = field(default=(), repr=False)
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +84,12 @@ class Trouble:
 
 
 _Part = tuple[Load, tuple[str, ...]]
+Event = Union[Said, Trouble, "BundleSaid"]
+"""What comes of a task, one by one."""
 
 
-def carry_out_task(task: Task, *, boots: int = _BOOTS) -> Iterator[Said | Trouble]:
-    """What the kernel said to each program, those first that are remembered.
+def carry_out_task(task: Task, *, boots: int = _BOOTS) -> Iterator[Event]:
+    """What the kernel said to each program and of each bundle, those first that are remembered.
 
     Raises :exc:`~holdfast.errors.KernelFileError` for a kernel that cannot be read or booted at all.
     """
@@ -99,14 +108,22 @@ def carry_out_task(task: Task, *, boots: int = _BOOTS) -> Iterator[Said | Troubl
         for load in task.loads
         if (programs := tuple(one for one in load.programs if (load.sha256, one) not in done))
     ]
-    if not left:
+    works: list[_Work] = [_Loads(task.kernel, left, journal)]
+    if task.bundles:
+        from holdfast.truth.bundles_run import BundleWork, bundles_journal
+
+        kept = bundles_journal(task.folder, task.kernel, build, task.loader, task.packages)
+        bundles = BundleWork(task.kernel, task.bundles, kept, afresh=task.afresh)
+        yield from bundles.remembered
+        works.append(bundles)
+    if not any(work.left for work in works):
         return
     kernel = unpacked or _unpacked(task, build)
 
     def boot() -> Guest:
-        return Guest.boot(kernel, modules=task.modules, accelerator=task.accelerator)
+        return Guest.boot(kernel, modules=task.modules, packages=task.packages, accelerator=task.accelerator)
 
-    yield from _Series(task.kernel, left, journal).run(boot, boots)
+    yield from _carry_out(task.kernel, works, boot, boots)
 
 
 def _unpacked(task: Task, build: bytes) -> BootKernel:
@@ -123,39 +140,64 @@ def _digest(file: Path | bytes) -> bytes:
         raise KernelFileError(str(file), f"it cannot be read: {error.strerror}") from None
 
 
-class _Series:
-    """The jobs of one kernel, with what is left over from those that broke."""
+class _Work(Protocol):
+    """Jobs of one kind on one kernel, with what is left over from those that broke."""
+
+    @property
+    def left(self) -> int:
+        """How many answers are missing."""
+
+    def next(self) -> Job | None:
+        """The next job, None when there is none."""
+
+    def take(self, result: JobResult, /) -> Iterator[Event]:
+        """What that job has said; what it left is kept, or told as trouble."""
+
+    def answers(self, parts: Iterable[Any], /) -> Iterator[Event]:
+        """What that job has said before all ended."""
+
+
+def _carry_out(kernel: str, works: Sequence[_Work], boot: Callable[[], Guest], boots: int) -> Iterator[Event]:
+    current = works[0]
+
+    def jobs() -> Iterator[Job]:
+        nonlocal current
+        for current in works:
+            while (job := current.next()) is not None:
+                yield job
+
+    try:
+        for result in carry_out(boot, jobs(), boots=boots):
+            yield from current.take(result)
+    except GuestError as error:
+        count = sum(work.left for work in works) - len(error.parts)
+        yield from current.answers(error.parts)
+        message = f"{error.message} ({count} program{'' if count == 1 else 's'} left)"
+        yield Trouble(kernel, message, console=error.console)
+
+
+class _Loads:
+    """Programs, each on its own (:class:`_Work`)."""
 
     def __init__(self, kernel: str, parts: Iterable[_Part], journal: Journal) -> None:
         self._kernel = kernel
         self._journal = journal
         self._chunks = deque(_chunks(parts))
+        self._current: list[_Part] = []
         self._tried: set[tuple[str, str]] = set()
 
-    def run(self, boot: Callable[[], Guest], boots: int) -> Iterator[Said | Trouble]:
-        current: list[_Part] = []
+    @property
+    def left(self) -> int:
+        return sum(len(programs) for chunk in (self._current, *self._chunks) for _, programs in chunk)
 
-        def jobs() -> Iterator[Job]:
-            nonlocal current
-            while self._chunks:
-                current = self._chunks.popleft()
-                yield _job(current)
+    def next(self) -> Job | None:
+        self._current = self._chunks.popleft() if self._chunks else []
+        return _job(self._current) if self._current else None
 
-        try:
-            for result in carry_out(boot, jobs(), boots=boots):
-                yield from self._take(current, result)
-                current = []
-        except GuestError as error:
-            left = [*current, *(part for chunk in self._chunks for part in chunk)]
-            yield from self._answers(current, error.parts)
-            answered = len(error.parts)
-            count = sum(len(programs) for _, programs in left) - answered
-            message = f"{error.message} ({count} program{'' if count == 1 else 's'} left)"
-            yield Trouble(self._kernel, message, console=error.console)
-
-    def _take(self, chunk: list[_Part], result: JobResult) -> Iterator[Said | Trouble]:
-        yield from self._answers(chunk, result.parts)
-        flat = [(load, program) for load, programs in chunk for program in programs]
+    def take(self, result: JobResult) -> Iterator[Said | Trouble]:
+        yield from self.answers(result.parts)
+        flat = [(load, program) for load, programs in self._current for program in programs]
+        self._current = []
         rest = flat[len(result.parts) :]
         if not rest:
             return
@@ -171,9 +213,9 @@ class _Series:
         if after:
             self._chunks.appendleft([(one, (name,)) for one, name in after])
 
-    def _answers(self, chunk: list[_Part], parts: Iterable[Any]) -> Iterator[Said | Trouble]:
+    def answers(self, parts: Iterable[Any]) -> Iterator[Said | Trouble]:
         for part in parts:
-            load = chunk[part["object"]][0]
+            load = self._current[part["object"]][0]
             row = {key: value for key, value in part.items() if key != "object"} | {"sha256": load.sha256}
             if row["loaded"] is None:
                 yield Trouble(self._kernel, row["error"], load.sha256, row["program"])

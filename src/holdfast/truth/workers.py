@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.errors import HoldfastError
-from holdfast.truth.run import Said, Task, Trouble, carry_out_task
+from holdfast.truth.run import Event, Task, Trouble, carry_out_task
 
 __all__ = ["carry_out_all", "default_jobs", "shared_out"]
 
@@ -35,15 +35,21 @@ def default_jobs(kernels: int) -> int:
 
 
 def shared_out(tasks: Sequence[Task], jobs: int) -> list[Task]:
-    """The tasks with their objects shared out where there are fewer kernels than jobs."""
+    """The tasks with their objects shared out where there are fewer kernels than jobs; bundles stay with the
+    first.
+    """
     each = jobs // len(tasks) if tasks else 1
     if each < 2:
         return list(tasks)
-    parts = [replace(task, loads=task.loads[first::each]) for task in tasks for first in range(each)]
-    return [part for part in parts if part.loads]
+    parts = [
+        replace(task, loads=task.loads[first::each], bundles=() if first else task.bundles)
+        for task in tasks
+        for first in range(each)
+    ]
+    return [part for part in parts if part.loads or part.bundles]
 
 
-def carry_out_all(tasks: Sequence[Task], jobs: int) -> Generator[Said | Trouble, None, None]:
+def carry_out_all(tasks: Sequence[Task], jobs: int) -> Generator[Event, None, None]:
     """What the kernels say, as it comes. ``jobs`` processes at once; with one all happens in this process.
 
     What a kernel cannot be booted for is a :class:`~holdfast.truth.run.Trouble` of that kernel and keeps the
@@ -85,7 +91,7 @@ def carry_out_all(tasks: Sequence[Task], jobs: int) -> Generator[Said | Trouble,
             connection.close()
 
 
-def _guarded(task: Task) -> Iterator[Said | Trouble]:
+def _guarded(task: Task) -> Iterator[Event]:
     try:
         yield from carry_out_task(task)
     except HoldfastError as error:

@@ -25,7 +25,9 @@ class FakeGuest:
     loaded: ClassVar[list[str]] = []
 
     @classmethod
-    def boot(cls, kernel: Any, *, modules: Sequence[str], accelerator: str | None) -> Self:
+    def boot(
+        cls, kernel: Any, *, modules: Sequence[str], packages: Sequence[str], accelerator: str | None
+    ) -> Self:
         if kernel == "broken":
             raise GuestError("it failed to boot", console=("panic",))
         cls.boots.append(modules)
