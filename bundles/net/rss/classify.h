@@ -28,6 +28,7 @@
  *  - At most RSS_MAX_EXTENSIONS headers and RSS_MAX_OPTIONS options in each are looked at; a
  *    packet with more of them has no TCP or UDP header.
  *  - Two VLAN tags at most.
+ * What it leaves open about tunnels is settled in tunnel.h.
  */
 #ifndef HOLDFAST_RSS_CLASSIFY_H
 #define HOLDFAST_RSS_CLASSIFY_H
@@ -334,8 +335,9 @@ static __always_inline void walk_extensions(struct packet *packet, __u32 l3, __u
 			end = at + sizeof(*header);
 		}
 		walk->nexthdr = header->nexthdr;
-		if (this == IPPROTO_ROUTING && header->routing.type == 2 && header->len == 2 &&
-		    header->routing.segments_left == 1 && end <= walk->end && READ(packet, l3 + at, routing, whole))
+		if (this == IPPROTO_ROUTING && types & RSS_HASH_TYPE_EX && header->routing.type == 2 &&
+		    header->len == 2 && header->routing.segments_left == 1 && end <= walk->end &&
+		    READ(packet, l3 + at, routing, whole))
 			walk->destination = bounded(at + sizeof(*header), walk->zero);
 		if (this == IPPROTO_DSTOPTS && types & RSS_HASH_TYPE_EX)
 			walk_options(packet, l3, at + 2, end < walk->end ? end : walk->end, walk);
@@ -425,12 +427,16 @@ static __always_inline void classify_ipv6(struct packet *packet, __u32 l3, __u32
 	}
 }
 
+#include "tunnel.h"
+
 /* Say what to hash of a packet; `in` is all zero before. */
 static __always_inline void classify(struct packet *packet, const struct rss_rules *rules, struct rss_input *in)
 {
 	struct layer layer = { .limit = RSS_NO_LIMIT };
 
 	network_header(packet, &layer);
+	if (rules->tunnel_types)
+		enter_tunnel(packet, rules, &layer);
 	if (layer.proto == bpf_htons(ETH_P_IP))
 		classify_ipv4(packet, layer.l3, layer.limit, rules->hash_types, in);
 	else if (layer.proto == bpf_htons(ETH_P_IPV6))
