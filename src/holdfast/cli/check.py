@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from holdfast.cli.exit_status import status_of
+from holdfast.cli.forms import CASE_FORMS, print_cases
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from holdfast.bundle.bundle import Bundle
     from holdfast.bundle.plan import Plan
-    from holdfast.cli.findings import Findings
     from holdfast.elf import ObjectSpec
     from holdfast.kernels import KernelFacts
     from holdfast.predict import Predictor, ProgramVerdict
@@ -40,7 +42,16 @@ __all__ = ["command"]
 )
 @click.option("--libbpf", metavar="X.Y", help="Judge for this release of libbpf, not for the one used here.")
 @click.option("--no-probe", is_flag=True, help="Load nothing, not even the tiny programs that ask a kernel.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--predict-only", is_flag=True, help="Predict also where a load of this very object is on record."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", *CASE_FORMS]),
+    default="text",
+    show_default=True,
+)
 @click.option(
     "-v", "--verbose", is_flag=True, help="Print all reasons and the hazards, not the first reason."
 )
@@ -50,6 +61,7 @@ def command(
     modules: str,
     libbpf: str | None,
     no_probe: bool,
+    predict_only: bool,
     form: str,
     verbose: bool,
 ) -> int:
@@ -57,12 +69,13 @@ def command(
 
     Exit status: 0 all load, 4 something fails, 8 something cannot be told, 12 both, 1 error, 2 usage.
     """
-    from holdfast.cli.console import print_json, progress
+    from holdfast.cli.console import progress
     from holdfast.cli.findings import Findings
     from holdfast.cli.subjects import open_subjects
     from holdfast.predict import Predictor
     from holdfast.predict.memory import Memory
     from holdfast.predict.wanted import wanted
+    from holdfast.truth.loads import PastLoads
 
     release = _release(libbpf)
     objects, bundles = open_subjects(paths)
@@ -70,7 +83,14 @@ def command(
     everything = objects + [variant.spec for bundle in bundles for variant in bundle.variants]
     facts = _facts(kernels, modules, None if no_probe else wanted(everything))
     findings = Findings([bundle.path for bundle in bundles])
+    loads = None if predict_only else PastLoads(release)
     memory = Memory()
+
+    def judge(spec: ObjectSpec, predictor: Predictor) -> list[ProgramVerdict]:
+        real = predictor.kernel.facts.real
+        verdicts = predictor.check(spec)
+        return findings.add(spec, real, verdicts if loads is None else loads.apply(verdicts, real))
+
     predictors = [Predictor(kernel, release, memory) for kernel in facts]
     # By object, so that what kernels answer alike is worked out once and forgotten; printed by kernel.
     of_kernel: list[list[ProgramVerdict]] = [[] for _ in facts]
@@ -78,22 +98,22 @@ def command(
     with progress("checking", len(facts) * (len(objects) + len(bundles))) as step:
         for spec in objects:
             for found, predictor in zip(of_kernel, predictors, strict=True):
-                found += findings.add(spec, predictor.kernel.facts.real, predictor.check(spec))
+                found += judge(spec, predictor)
                 step(spec.path)
             memory.forget(spec.sha256)
         for bundle in bundles:
             for planned, kernel, predictor in zip(plans_of, facts, predictors, strict=True):
-                planned.append(_plan(bundle, kernel, predictor, findings))
+                planned.append(_plan(bundle, kernel, judge, predictor))
                 step(bundle.name)
     verdicts = [verdict for found in of_kernel for verdict in found]
     plans = [plan for planned in plans_of for plan in planned]
-    if form == "json":
-        print_json(_document(facts, verdicts, plans))
-    else:
+    if form == "text":
         _print(facts, verdicts, plans, verbose)
         for spec in objects:
             if not spec.programs:
                 click.echo(f"{spec.path}: no programs")
+    else:
+        _print_form(form, facts, verdicts, plans)
     return status_of([v.verdict for v in verdicts] + [plan.verdict for plan in plans])
 
 
@@ -147,10 +167,29 @@ def _facts(selectors: tuple[str, ...], modules: str, probe: object) -> list[Kern
     return result
 
 
-def _plan(bundle: Bundle, kernel: KernelFacts, predictor: Predictor, findings: Findings) -> Plan:
+def _plan(
+    bundle: Bundle,
+    kernel: KernelFacts,
+    judge: Callable[[ObjectSpec, Predictor], list[ProgramVerdict]],
+    predictor: Predictor,
+) -> Plan:
     from holdfast.bundle.plan import plan
 
-    return plan(bundle, kernel, lambda spec, facts: findings.add(spec, facts, predictor.check(spec)))
+    return plan(bundle, kernel, lambda spec, _facts: judge(spec, predictor))
+
+
+def _print_form(
+    form: str, facts: list[KernelFacts], verdicts: list[ProgramVerdict], plans: list[Plan]
+) -> None:
+    """Print a form for other tools. A bundle is a case of its own, its variants' programs are not."""
+    if form == "json":
+        from holdfast.cli.console import print_json
+
+        print_json(_document(facts, verdicts, plans))
+        return
+    from holdfast.report.cases import cases_of, cases_of_plans
+
+    print_cases(form, [*cases_of(verdicts), *cases_of_plans(plans)])
 
 
 def _document(

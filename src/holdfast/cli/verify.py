@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from holdfast.cli.exit_status import ExitStatus
+from holdfast.cli.forms import CASE_FORMS, print_cases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from holdfast.bundle.bundle import Bundle
+    from holdfast.bundle.plan import Plan
     from holdfast.report.cases import Case
+    from holdfast.truth.bundles_judge import BundleCase
+    from holdfast.truth.bundles_run import BundleSaid
     from holdfast.truth.ground import Ground
     from holdfast.truth.judge import Predictions
     from holdfast.truth.run import Said, Task, Trouble
@@ -58,12 +63,12 @@ _ROWS = Path("tests/truth/rows.tsv")
     "--explain",
     metavar="PROGRAM@KERNEL",
     multiple=True,
-    help="Tell all about these programs; globs will do.",
+    help="Tell all about these programs, or variants of bundles; globs will do.",
 )
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json", "junit", "markdown", "sarif"]),
+    type=click.Choice(["text", "json", *CASE_FORMS]),
     default="text",
     show_default=True,
 )
@@ -83,13 +88,16 @@ def command(
 ) -> int:
     """Boot kernels, load each program of OBJECT|BUNDLE|FOLDER... in them, and compare with the verdicts.
 
+    Of a bundle the plan is carried out as `holdfast run` does it, then each variant is loaded by itself, and
+    the bundle's proof is run with it.
+
     \b
     holdfast verify prog.bpf.o --kernel 'debian/6.12*'
     holdfast verify bundles/net/rss --kernel linux-image-6.1.0-50-cloud-amd64_6.1.176-1_amd64.deb
     holdfast verify --score build/corpus
 
-    Exit status: 0 all load, 4 some program fails in truth (with --score: a bar is missed), 8 something could
-    not be tried or told, 12 both, 1 error, 2 usage.
+    Exit status: 0 all load, 4 some program, or a bundle as a whole, fails in truth (with --score: a bar is
+    missed), 8 something could not be tried or told, 12 both, 1 error, 2 usage.
     """
     from holdfast.errors import UsageError
 
@@ -101,26 +109,39 @@ def command(
         return verify_score.run(paths, kernels, rows or _ROWS, form, verbose)
     if not paths:
         raise UsageError("nothing to verify", hint="name objects, bundles, or folders of objects")
+    from holdfast.truth.bundles import bundles_of
     from holdfast.truth.subject import subjects
 
-    found = subjects(paths)
+    found, bundles = subjects(paths), bundles_of(paths)
     if not any(subject.spec.programs for subject in found):
         raise UsageError("there are no programs in what is named", hint="`holdfast needs` shows what is")
-    done = verify(found, kernels or ("all",), packages, jobs=jobs, accelerator=accelerator, afresh=afresh)
+    done = verify(
+        found,
+        kernels or ("all",),
+        packages,
+        jobs=jobs,
+        accelerator=accelerator,
+        afresh=afresh,
+        bundles=bundles,
+    )
     if rows is not None:
-        _keep(rows, found, done.said, done.loader)
-    _print(done.cases, done.grounds, done.loader, form, explain)
-    return _status(done.cases)
+        _keep(rows, found, done)
+    _print(done, form, explain)
+    return _status(done)
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A case for each program and kernel, and what guests said, by kernel, sha256 and program."""
+    """A case for each program and kernel, and for each bundle and kernel; what guests said of programs, by
+    kernel, sha256 and program. ``outer`` are the cases of programs that are of no variant of these bundles.
+    """
 
     cases: list[Case]
     grounds: list[Ground]
     said: dict[tuple[str, str, str], Said]
     loader: str
+    bundles: list[BundleCase] = field(default_factory=list)
+    outer: list[Case] = field(default_factory=list)
 
 
 def verify(
@@ -131,15 +152,33 @@ def verify(
     jobs: int | None = None,
     accelerator: str | None = None,
     afresh: bool = False,
+    bundles: Sequence[Bundle] = (),
 ) -> Verified:
-    """Predict, boot, load, compare; the options are those of the verb."""
+    """Predict, boot, load, compare; the options are those of the verb. ``found`` has the variants of
+    ``bundles``, too.
+    """
     version = _loader()
     grounds = _grounds(kernels, packages)
     predicted = _predict(found, grounds, version[:2])
     loader = "libbpf-{}.{}.{}".format(*version)
     tasks = _tasks(found, grounds, loader, accelerator, afresh)
-    said, troubles = _carry_out(tasks, jobs, len(predicted))
-    return Verified(_cases(found, grounds, predicted, said, troubles), grounds, said, loader)
+    planned: dict[tuple[int, str], Plan] = {}
+    if bundles:
+        from holdfast.cli.verify_bundles import with_bundles
+        from holdfast.truth.bundles import plans
+
+        planned = plans(bundles, [ground.facts for ground in grounds], predicted)
+        tasks = with_bundles(tasks, bundles, planned)
+    trials = sum(len(part.trials) for task in tasks for part in task.bundles)
+    said, trial_said, troubles = _carry_out(tasks, jobs, len(predicted) + trials)
+    cases = _cases(found, grounds, predicted, said, troubles)
+    if not planned:
+        return Verified(cases, grounds, said, loader, outer=cases)
+    from holdfast.truth.bundles_judge import bundle_cases
+
+    inner = {str(variant.path) for bundle in bundles for variant in bundle.variants}
+    outer = [case for case in cases if case.object not in inner]
+    return Verified(cases, grounds, said, loader, bundle_cases(planned, trial_said, troubles), outer)
 
 
 def _loader() -> tuple[int, int, int]:
@@ -192,15 +231,16 @@ def _tasks(
 
 def _carry_out(
     tasks: list[Task], jobs: int | None, total: int
-) -> tuple[dict[tuple[str, str, str], Said], list[Trouble]]:
+) -> tuple[dict[tuple[str, str, str], Said], list[BundleSaid], list[Trouble]]:
     from contextlib import closing
 
     from holdfast.cli.console import progress
-    from holdfast.truth.run import Said
+    from holdfast.truth.run import Said, Trouble
     from holdfast.truth.workers import carry_out_all, default_jobs, shared_out
 
     jobs = jobs or default_jobs(len(tasks))
     said: dict[tuple[str, str, str], Said] = {}
+    trials: list[BundleSaid] = []
     troubles: list[Trouble] = []
     with (
         progress("loading", total or None) as step,
@@ -210,18 +250,22 @@ def _carry_out(
             if isinstance(event, Said):
                 said[event.kernel, event.row["sha256"], event.row["program"]] = event
                 step(f"on {event.kernel}")
-            else:
+            elif isinstance(event, Trouble):
                 troubles.append(event)
-    return said, troubles
+            else:
+                trials.append(event)
+                step(f"on {event.kernel}")
+    return said, trials, troubles
 
 
-def _keep(path: Path, found: list[Subject], said: dict[tuple[str, str, str], Said], loader: str) -> None:
+def _keep(path: Path, found: list[Subject], done: Verified) -> None:
     from holdfast.truth import rows
     from holdfast.truth.judge import row_of
 
-    new = [row_of(one, loader) for one in said.values()]
+    new = [row_of(one, done.loader) for one in done.said.values()]
     names = {subject.sha256: Path(subject.name).name for subject in found}
-    rows.write(path, rows.read(path).with_rows(new, {row.sha256: names[row.sha256] for row in new}))
+    builds = {ground.id: build for ground in done.grounds if (build := ground.build)}
+    rows.write(path, rows.read(path).with_rows(new, {row.sha256: names[row.sha256] for row in new}, builds))
 
 
 def _cases(
@@ -245,14 +289,22 @@ def _cases(
     return cases
 
 
-def _print(
-    cases: list[Case], grounds: list[Ground], loader: str, form: str, explain: tuple[str, ...]
-) -> None:
+def _print(done: Verified, form: str, explain: tuple[str, ...]) -> None:
     from holdfast.cli.console import print_json
 
     if form == "json":
-        print_json(_document(cases, grounds, loader))
-    elif form == "sarif":
+        print_json(_document(done))
+        return
+    if form == "text":
+        _print_text(done, explain, click.echo)
+        return
+    # a bundle is one case: that a variant fails where another one runs is no failure
+    cases = list(done.outer)
+    if done.bundles:
+        from holdfast.truth.bundles_rows import case_of_bundle
+
+        cases += [case_of_bundle(one) for one in done.bundles]
+    if form == "sarif":
         from holdfast.report.sarif import sarif
 
         print_json(sarif(cases))
@@ -260,57 +312,71 @@ def _print(
         from holdfast.report.junit import junit
 
         click.echo(junit(cases), nl=False)
-    elif form == "markdown":
+    else:
         from holdfast.report.markdown import markdown
 
         click.echo(markdown(cases), nl=False)
-    else:
-        _print_text(cases, explain, click.echo)
 
 
-def _print_text(cases: list[Case], explain: tuple[str, ...], echo: Callable[[str], object]) -> None:
-    from holdfast.report.case_text import case_lines, cases_matrix, cases_summary, remark_lines
+def _print_text(done: Verified, explain: tuple[str, ...], echo: Callable[[str], object]) -> None:
+    from holdfast.report.case_text import cases_matrix, cases_summary, remark_lines
 
     if explain:
-        for case in _explained(cases, explain):
-            for line in case_lines(case):
-                echo(line)
+        _print_explained(done, explain, echo)
         return
-    for line in (*cases_matrix(cases), *remark_lines(cases), cases_summary(cases)):
-        echo(line)
+    if done.outer or not done.bundles:
+        for line in (*cases_matrix(done.outer), *remark_lines(done.outer), cases_summary(done.outer)):
+            echo(line)
+    if done.bundles:
+        from holdfast.truth.bundles_text import bundles_summary, bundles_tables
+
+        if done.outer:
+            echo("")
+        for line in (*bundles_tables(done.bundles), bundles_summary(done.bundles)):
+            echo(line)
 
 
-def _explained(cases: list[Case], wanted: tuple[str, ...]) -> list[Case]:
+def _print_explained(done: Verified, explain: tuple[str, ...], echo: Callable[[str], object]) -> None:
+    from holdfast.cli.verify_bundles import explained
+    from holdfast.errors import UsageError
+    from holdfast.report.case_text import case_lines
+    from holdfast.truth.bundles_text import variant_lines
+
+    for wanted in explain:
+        lines = [line for case in _explained(done.cases, wanted) for line in case_lines(case)]
+        lines += [line for one in explained(done.bundles, wanted) for line in variant_lines(*one)]
+        if not lines:
+            raise UsageError(f"--explain {wanted!r} names no program and kernel of this run")
+        for line in lines:
+            echo(line)
+
+
+def _explained(cases: list[Case], wanted: str) -> list[Case]:
     from fnmatch import fnmatchcase
 
-    from holdfast.errors import UsageError
-
-    found = []
-    for one in wanted:
-        program, _, kernel = one.partition("@")
-        matches = [
-            case
-            for case in cases
-            if fnmatchcase(case.program, program) and fnmatchcase(case.kernel, kernel or "*")
-        ]
-        if not matches:
-            raise UsageError(f"--explain {one!r} names no program and kernel of this run")
-        found += matches
-    return found
+    program, _, kernel = wanted.partition("@")
+    return [
+        case
+        for case in cases
+        if fnmatchcase(case.program, program) and fnmatchcase(case.kernel, kernel or "*")
+    ]
 
 
-def _document(cases: list[Case], grounds: list[Ground], loader: str) -> dict[str, Any]:
+def _document(done: Verified) -> dict[str, Any]:
+    from holdfast.truth.bundles_rows import bundle_case_row
+
     return {
         "schema_version": SCHEMA_VERSION,
-        "loader": loader,
-        "kernels": [{"id": ground.id, "release": ground.facts.release} for ground in grounds],
+        "loader": done.loader,
+        "kernels": [{"id": ground.id, "release": ground.facts.release} for ground in done.grounds],
+        "bundles": [bundle_case_row(one) for one in done.bundles],
         "results": [
             {
                 "object": case.object,
                 "program": case.program,
                 "kernel": case.kernel,
                 "predicted": case.predicted.value,
-                "codes": [reason.code.value for reason in case.reasons],
+                "codes": [str(reason.code) for reason in case.reasons],
                 "loaded": case.loaded,
                 "right": None if case.loaded is None else not case.is_false,
                 "trouble": case.trouble or None,
@@ -321,14 +387,16 @@ def _document(cases: list[Case], grounds: list[Ground], loader: str) -> dict[str
                 "processed_insns": case.processed,
                 "seconds": case.seconds,
             }
-            for case in cases
+            for case in done.cases
         ],
     }
 
 
-def _status(cases: list[Case]) -> ExitStatus:
-    status = ExitStatus.OK
-    for case in cases:
+def _status(done: Verified) -> ExitStatus:
+    from holdfast.cli.verify_bundles import status_of_bundles
+
+    status = status_of_bundles(done.bundles)
+    for case in done.outer:
         if case.loaded is None:
             status |= ExitStatus.UNKNOWN
         elif not case.loaded:

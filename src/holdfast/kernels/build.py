@@ -142,6 +142,7 @@ def facts_of(record: KernelRecord, *, vmlinux: Btf | None = None) -> KernelFacts
         kallsyms=SymbolText(record.symbols) if record.symbols else None,
         registrations=record.registrations,
         upstream=record.upstream,
+        build=record.package.sha256 if record.package else "",
     )
     return facts if record.probes is None else replace(facts, probes=record.probes)
 

@@ -62,7 +62,9 @@ class KernelFacts:
     read its file when first asked; None where there is none. ``host`` is None for a kernel that
     is only a file: policy is then not judged. ``registrations`` is for what .BTF_ids and init code tell, by
     kfunc name, None where they were not read. ``upstream`` is the version that a distribution's kernel is
-    made from, "" where that is the release.
+    made from, "" where that is the release. ``build`` is the sha256 (hex) of the package that the kernel came
+    in: what was loaded into one build counts for that one alone. It is "" for a running kernel, for a bare
+    image, and where other modules count as loaded than the package's own.
 
     Not for use from several threads at once.
     """
@@ -81,6 +83,7 @@ class KernelFacts:
     registrations: Mapping[str, Registration] | None = None
     upstream: str = ""
     unloaded: Mapping[str, Btf] = field(default_factory=dict)
+    build: str = ""
     _enums: dict[str, dict[str, int] | None] = field(default_factory=dict, repr=False)
     _tagged: dict[str, frozenset[int]] = field(default_factory=dict, repr=False)
     _kfunc_answers: dict[str, dict[ProgramType, set[bool | None]]] = field(default_factory=dict, repr=False)
@@ -98,6 +101,7 @@ class KernelFacts:
             modules=_Part(there, tuple(name for name in there if name in loaded)),
             unloaded=_Part(there, tuple(name for name in there if name not in loaded)),
             module_names=frozenset(loaded),
+            build="",
             _tagged={},
             _enums={},
         )

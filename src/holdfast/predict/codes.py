@@ -55,6 +55,7 @@ class ReasonCode(StrEnum):
     CONTEXT_REFUSED = "CONTEXT_REFUSED"
     CONTEXT_UNKNOWN = "CONTEXT_UNKNOWN"
     TOO_LARGE = "TOO_LARGE"
+    LOAD_REFUSED = "LOAD_REFUSED"
 
 
 class HazardCode(StrEnum):

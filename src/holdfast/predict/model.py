@@ -9,7 +9,7 @@ from enum import IntEnum, StrEnum
 from holdfast.predict.codes import ReasonCode
 from holdfast.terms import Evidence, ProgramType, Verdict
 
-__all__ = ["Hazard", "ProgramVerdict", "Reason", "Stage", "walk_reason"]
+__all__ = ["Hazard", "PastLoad", "ProgramVerdict", "Reason", "Stage", "walk_reason"]
 
 
 class Stage(IntEnum):
@@ -80,11 +80,27 @@ class Hazard:
 
 
 @dataclass(frozen=True, slots=True)
+class PastLoad:
+    """That this very program was loaded into this very kernel build before, and how that ended.
+
+    ``loader`` as ``libbpf-1.7.0``, ``errno`` positive or None, ``words`` the class of the last words
+    (:class:`holdfast.truth.words.WordsClass`), ``predicted`` the verdict that needs and facts alone give.
+    """
+
+    loader: str
+    loaded: bool
+    errno: int | None
+    words: str
+    predicted: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class ProgramVerdict:
     """What is predicted of one program on one kernel; ``reasons`` come in the order in which they would be
     met.
 
-    ``kernel`` is the id of the facts, ``libbpf`` the loader's release that was assumed.
+    ``kernel`` is the id of the facts, ``libbpf`` the loader's release that was assumed. ``load`` is what the
+    verdict was taken from instead where a load has told already; predicting alone never sets it.
     """
 
     object_path: str
@@ -97,3 +113,4 @@ class ProgramVerdict:
     verdict: Verdict
     reasons: tuple[Reason, ...]
     hazards: tuple[Hazard, ...]
+    load: PastLoad | None = None

@@ -78,7 +78,7 @@ def case_lines(case: Case) -> Iterator[str]:
     yield f"  predicted  {case.predicted.value}"
     for reason in case.reasons:
         where = f" [{reason.source}]" if reason.source else ""
-        text = f"{reason.code.value}  {reason.need}{where}: {reason.message} (evidence: {reason.evidence})"
+        text = f"{reason.code}  {reason.need}{where}: {reason.message} (evidence: {reason.evidence})"
         yield from textwrap.wrap(text, WIDTH, initial_indent=" " * 13, subsequent_indent=" " * 15)
     if case.state is State.ERROR:
         yield f"  true       nobody knows: {case.trouble}"

@@ -9,11 +9,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
 
-from holdfast.predict.model import ProgramVerdict, Reason
+from holdfast.predict.model import ProgramVerdict
 from holdfast.terms import Verdict
 
-__all__ = ["Case", "State", "cases_of"]
+if TYPE_CHECKING:
+    from holdfast.bundle.plan import Plan
+
+__all__ = ["Case", "CaseReason", "State", "cases_of", "cases_of_plans"]
+
+
+class CaseReason(Protocol):
+    """What forms read of a reason, be it a program's or that of a bundle's variant."""
+
+    @property
+    def code(self) -> str: ...
+    @property
+    def need(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def evidence(self) -> str: ...
+    @property
+    def hint(self) -> str | None: ...
+    @property
+    def source(self) -> str | None: ...
 
 
 class State(StrEnum):
@@ -43,7 +64,7 @@ class Case:
     program: str
     kernel: str
     predicted: Verdict
-    reasons: tuple[Reason, ...] = ()
+    reasons: tuple[CaseReason, ...] = ()
     loaded: bool | None = None
     tried: bool = False
     trouble: str = ""
@@ -74,10 +95,15 @@ class Case:
         """
         if self.state is State.ERROR:
             return "INFRASTRUCTURE"
-        told = self.reasons[0].code.value if self.reasons else "NONE"
+        told = str(self.reasons[0].code) if self.reasons else "NONE"
         if self.state is State.FAILS and (self.predicted is Verdict.LOADS or not self.reasons):
             return "LOAD_REFUSED"
         return told
+
+    @property
+    def need(self) -> str:
+        """The first reason's need in short; "" without one."""
+        return self.reasons[0].need if self.reasons else ""
 
     @property
     def source(self) -> str | None:
@@ -106,3 +132,12 @@ def cases_of(verdicts: Iterable[ProgramVerdict]) -> Iterator[Case]:
     """A case for each verdict, nothing tried."""
     for one in verdicts:
         yield Case(one.object_path, one.program, one.kernel, one.verdict, one.reasons)
+
+
+def cases_of_plans(plans: Iterable[Plan]) -> Iterator[Case]:
+    """A case for each bundle and kernel; of one that does not LOAD the reasons of all its variants."""
+    for plan in plans:
+        reasons = tuple(reason for step in plan.steps for reason in step.reasons)
+        loads = plan.verdict is Verdict.LOADS
+        name = plan.bundle.name
+        yield Case(str(plan.bundle.path), name, plan.kernel, plan.verdict, () if loads else reasons)

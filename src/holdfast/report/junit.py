@@ -67,7 +67,7 @@ def _details(case: Case) -> list[str]:
     lines = []
     for reason in case.reasons:
         where = f" [{reason.source}]" if reason.source else ""
-        lines.append(f"{reason.code.value} {reason.need}{where}: {reason.message}")
+        lines.append(f"{reason.code} {reason.need}{where}: {reason.message}")
         if reason.hint:
             lines.append(f"  hint: {reason.hint}")
     return [*lines, *case.said]

@@ -8,7 +8,7 @@ from dataclasses import fields
 from holdfast.btf.ext import CoreRelo
 from holdfast.elf.spec import ExternSpec, MapSpec
 from holdfast.needs.model import Need, ObjectNeeds, ProgramNeeds
-from holdfast.predict.model import Hazard, ProgramVerdict, Reason
+from holdfast.predict.model import Hazard, PastLoad, ProgramVerdict, Reason
 from holdfast.terms import MapType
 
 __all__ = ["SCHEMA_VERSION", "map_row", "need_row", "object_needs_row", "verdict_row"]
@@ -30,6 +30,17 @@ def verdict_row(verdict: ProgramVerdict) -> dict[str, object]:
         "verdict": verdict.verdict.value,
         "reasons": [_reason(reason) for reason in verdict.reasons],
         "hazards": [_hazard(hazard) for hazard in verdict.hazards],
+        "load": None if verdict.load is None else _load(verdict.load),
+    }
+
+
+def _load(load: PastLoad) -> dict[str, object]:
+    return {
+        "loader": load.loader,
+        "loaded": load.loaded,
+        "errno": load.errno,
+        "words": load.words,
+        "predicted": load.predicted.value,
     }
 
 

@@ -17,7 +17,7 @@ from holdfast.needs.model import (
     ObjectNeeds,
     ProgramNeeds,
 )
-from holdfast.predict.model import Hazard, ProgramVerdict, Reason
+from holdfast.predict.model import Hazard, PastLoad, ProgramVerdict, Reason
 from holdfast.terms import MapType, Verdict
 
 __all__ = ["WIDTH", "matrix_lines", "needs_lines", "summary_line", "verdict_lines"]
@@ -106,6 +106,8 @@ def verdict_lines(verdict: ProgramVerdict, *, verbose: bool = False) -> Iterator
     sign = _SIGNS[verdict.verdict]
     kind = f"{verdict.type.name}, SEC({verdict.section})"
     yield f"  {sign} {verdict.verdict.value:<7} {verdict.program}  ({kind})"
+    if verdict.load is not None:
+        yield from _wrap(_load(verdict.load), " " * 12, " " * 14)
     shown = verdict.reasons if verbose else verdict.reasons[:1]
     for reason in shown:
         yield from _reason_lines(reason)
@@ -114,6 +116,13 @@ def verdict_lines(verdict: ProgramVerdict, *, verbose: bool = False) -> Iterator
         yield f"            and {rest} more reason{'s' if rest > 1 else ''} (--verbose)"
     for hazard in verdict.hazards if verbose else ():
         yield from _hazard_lines(hazard)
+
+
+def _load(load: PastLoad) -> str:
+    how = "it loaded" if load.loaded else "it was refused"
+    text = f"{how} in this very kernel build, by {load.loader} (evidence: load)"
+    right = load.predicted is (Verdict.LOADS if load.loaded else Verdict.FAILS)
+    return text if right else f"{text}; predicted was {load.predicted.value}"
 
 
 def _reason_lines(reason: Reason) -> Iterator[str]:

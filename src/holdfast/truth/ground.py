@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +34,14 @@ class Ground:
     @property
     def id(self) -> str:
         return self.facts.id
+
+    @property
+    def build(self) -> str:
+        """The sha256 (hex) of the package that is booted, "" where that is no file. Reads it all."""
+        if not self.paths[0].is_file():
+            return ""
+        with self.paths[0].open("rb") as package:
+            return file_digest(package, "sha256").hexdigest()
 
 
 def grounds(

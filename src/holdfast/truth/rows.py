@@ -5,10 +5,12 @@ The file is sorted, so that a new run shows as the difference that it makes, and
 can be read by anybody::
 
     # holdfast truth 1
+    K <kernel id> <sha256 of its package>
     O <sha256> <name of the object>
     R <sha256, 16 digits> <kernel id> <loader> <program> <yes|no> <errno|-> <class> <insns|->
 
-An object is known by its content alone; its name is for people.
+An object is known by its content alone; its name is for people. A kernel's id is not enough to know a build,
+since a distribution may build one release twice: K says which it was.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Final
 from holdfast.errors import FileError
 from holdfast.truth.words import WordsClass
 
-__all__ = ["Truth", "TruthFileError", "TruthRow", "read", "write"]
+__all__ = ["Truth", "TruthFileError", "TruthRow", "parse_row", "read", "write"]
 
 _HEAD: Final = "# holdfast truth 1"
 _SHORT: Final = 16  # digits of a sha256; the file's own objects are told apart by fewer
@@ -59,14 +61,29 @@ class TruthRow:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """Rows by what they are about, and the names of their objects by sha256."""
+    """Rows by what they are about, the names of their objects by sha256, and by kernel id the build that they
+    were made on: the sha256 (hex) of its package.
+    """
 
     rows: Mapping[_Key, TruthRow] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    builds: Mapping[str, str] = field(default_factory=dict)
 
-    def with_rows(self, rows: Iterable[TruthRow], names: Mapping[str, str]) -> Truth:
-        """These rows in place of those about the same, or besides."""
-        return Truth({**self.rows, **{row.key: row for row in rows}}, {**self.names, **names})
+    def with_rows(
+        self, rows: Iterable[TruthRow], names: Mapping[str, str], builds: Mapping[str, str] | None = None
+    ) -> Truth:
+        """These rows in place of those about the same, or besides. Rows of another build than that in
+        ``builds`` are dropped; of a kernel that ``builds`` does not have the build counts as unknown.
+        """
+        rows, new = tuple(rows), builds or {}
+        unknown = {row.kernel for row in rows} - new.keys()
+        known = {one: build for one, build in {**self.builds, **new}.items() if one not in unknown}
+        old = {
+            key: row
+            for key, row in self.rows.items()
+            if row.kernel not in new or self.builds.get(row.kernel, new[row.kernel]) == new[row.kernel]
+        }
+        return Truth({**old, **{row.key: row for row in rows}}, {**self.names, **names}, known)
 
     def of(self, sha256: str, kernel: str) -> Iterator[TruthRow]:
         """The rows of one object on one kernel."""
@@ -84,6 +101,7 @@ def read(path: Path) -> Truth:
     if not lines or lines[0] != _HEAD:
         raise TruthFileError(str(path), f"it does not begin with {_HEAD!r}", place="line 1", hint=_HINT)
     names: dict[str, str] = {}
+    builds: dict[str, str] = {}
     short: dict[str, str] = {}
     rows: dict[_Key, TruthRow] = {}
     for number, line in enumerate(lines[1:], 2):
@@ -92,20 +110,27 @@ def read(path: Path) -> Truth:
             if fields[0] == "O":
                 _, sha256, name = fields
                 names[sha256], short[sha256[:_SHORT]] = name, sha256
+            elif fields[0] == "K":
+                _, kernel, build = fields
+                builds[kernel] = build
             elif fields[0] == "R":
-                row = _row(fields, short)
+                row = parse_row(fields, short)
                 rows[row.key] = row
             else:
                 raise ValueError(f"a line begins with {fields[0][:20]!r}")
         except (ValueError, KeyError) as error:
             raise TruthFileError(str(path), str(error), place=f"line {number}", hint=_HINT) from None
-    return Truth(rows, names)
+    return Truth(rows, names, builds)
 
 
 _HINT: Final = "restore it, or write it anew with `make truth`"
 
 
-def _row(fields: list[str], short: Mapping[str, str]) -> TruthRow:
+def parse_row(fields: list[str], short: Mapping[str, str]) -> TruthRow:
+    """The row of an R line's fields; ``short`` has whole sha256 by their first 16 digits.
+
+    Raises :exc:`ValueError` or :exc:`KeyError` for a line that :func:`write` cannot have written.
+    """
     _, sha256, kernel, loader, program, loaded, errno, words, processed = fields
     if loaded not in ("yes", "no"):
         raise ValueError(f"{loaded!r} is neither yes nor no")
@@ -124,6 +149,7 @@ def _row(fields: list[str], short: Mapping[str, str]) -> TruthRow:
 def write(path: Path, truth: Truth) -> None:
     """Write the file anew, sorted; a reader sees the old one or the new one."""
     lines = [_HEAD]
+    lines += [f"K\t{kernel}\t{build}" for kernel, build in sorted(truth.builds.items())]
     lines += [
         f"O\t{sha256}\t{name}" for sha256, name in sorted(truth.names.items(), key=lambda one: one[::-1])
     ]

@@ -46,6 +46,7 @@ def facts_of(
         registrations=_Registrations(expanded.raw_registrations, guard) if registered else None,
         upstream=manifest.upstream,
         probes=probes,
+        build=manifest.package.sha256 if manifest.package else "",
     )
 
 
