@@ -304,18 +304,7 @@ def _print(done: Verified, form: str, explain: tuple[str, ...]) -> None:
         from holdfast.truth.bundles_rows import case_of_bundle
 
         cases += [case_of_bundle(one) for one in done.bundles]
-    if form == "sarif":
-        from holdfast.report.sarif import sarif
-
-        print_json(sarif(cases))
-    elif form == "junit":
-        from holdfast.report.junit import junit
-
-        click.echo(junit(cases), nl=False)
-    else:
-        from holdfast.report.markdown import markdown
-
-        click.echo(markdown(cases), nl=False)
+    print_cases(form, cases)
 
 
 def _print_text(done: Verified, explain: tuple[str, ...], echo: Callable[[str], object]) -> None:

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part of ``holdfast verify`` that is about bundles: plans beside what ran, and whether it works."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from holdfast.cli.exit_status import ExitStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from holdfast.bundle.bundle import Bundle
+    from holdfast.bundle.plan import Plan
+    from holdfast.truth.bundles_judge import BundleCase, VariantCase
+    from holdfast.truth.run import Task
+
+__all__ = ["explained", "status_of_bundles", "with_bundles"]
+
+
+def with_bundles(
+    tasks: Sequence[Task], bundles: Sequence[Bundle], planned: Mapping[tuple[int, str], Plan]
+) -> list[Task]:
+    """The tasks with these bundles in them, a task for each kernel; what proofs prepare is made once."""
+    from holdfast.load.prove import prepared
+    from holdfast.truth.bundles import modules_of, packages_of, part_of
+
+    ready = [prepared(one.manifest) for one in bundles]
+    return [
+        replace(
+            task,
+            modules=tuple(dict.fromkeys([*task.modules, *modules_of(bundles)])),
+            packages=packages_of(bundles),
+            bundles=tuple(
+                part_of(number, planned[number, task.kernel], ready[number]) for number in range(len(bundles))
+            ),
+        )
+        for task in tasks
+    ]
+
+
+def explained(cases: Sequence[BundleCase], wanted: str) -> Iterator[tuple[BundleCase, VariantCase]]:
+    """The variants that ``VARIANT@KERNEL`` or ``BUNDLE@KERNEL`` names; globs will do."""
+    name, _, kernel = wanted.partition("@")
+    for case in cases:
+        for one in case.variants:
+            names = (one.name, case.bundle, f"{case.bundle}:{one.name}")
+            if fnmatchcase(case.kernel, kernel or "*") and any(fnmatchcase(each, name) for each in names):
+                yield case, one
+
+
+def status_of_bundles(cases: Sequence[BundleCase]) -> ExitStatus:
+    """FAILS where no variant runs or one that loads does not work, UNKNOWN where that could not be told."""
+    status = ExitStatus.OK
+    for case in cases:
+        if case.fails:
+            status |= ExitStatus.FAILS
+        if case.open:
+            status |= ExitStatus.UNKNOWN
+    return status
