@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from holdfast.cli.exit_status import ExitStatus
+from holdfast.cli.rss_qemu import command as qemu
 
 if TYPE_CHECKING:
     from holdfast.bundle.bundle import Bundle
@@ -27,6 +28,9 @@ PUBLISHED = 24  # frames of the published vectors
 @click.group("rss", help="Receive-side scaling for multiqueue TAP devices.")
 def command() -> None:
     """Holds the subcommands."""
+
+
+command.add_command(qemu)
 
 
 @command.command("demo")
