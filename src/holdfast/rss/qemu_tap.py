@@ -52,7 +52,9 @@ def open_tap(name: str | None, queues: int, *, bridge: str | None = None) -> Qem
 
     Without a name the kernel gives one, ``tap0`` and so on. Headers of virtio (IFF_VNET_HDR) are on, as QEMU
     wants them. ``bridge`` names a bridge that it becomes a port of. A program that an earlier user left
-    steering it is taken off. Raises :class:`~holdfast.errors.UsageError` for names and numbers that cannot be,
+    steering it is taken off.
+
+    Raises :class:`~holdfast.errors.UsageError` for names and numbers that cannot be,
     :class:`~holdfast.errors.PrivilegeError` without CAP_NET_ADMIN (a TAP that exists can belong to a user),
     :class:`~holdfast.errors.KernelAccessError` when the kernel has no TAP to offer.
     """
