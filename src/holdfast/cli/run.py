@@ -35,9 +35,14 @@ _OURS = re.compile(r"HOLDFAST_(PROG|MAP|LINK)_.*|HOLDFAST_(BUNDLE|VARIANT|FALLBA
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--pin", type=click.Path(path_type=Path), help="Pin programs, maps and links there and leave.")
 @click.option("--dry-run", is_flag=True, help="Say what would be tried, and load nothing.")
+@click.option(
+    "--prove", "proves", is_flag=True, help="Run the bundle's proof with what runs, say what came of it."
+)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
-def command(bundle: Path, pin: Path | None, dry_run: bool, form: str, arguments: tuple[str, ...]) -> int:
+def command(
+    bundle: Path, pin: Path | None, dry_run: bool, proves: bool, form: str, arguments: tuple[str, ...]
+) -> int:
     """Load the best variant of BUNDLE that this kernel takes, and explain it.
 
     With COMMAND, that runs with the descriptors: HOLDFAST_PROG_<NAME>, HOLDFAST_MAP_<NAME> and
@@ -45,7 +50,8 @@ def command(bundle: Path, pin: Path | None, dry_run: bool, form: str, arguments:
     none runs; the explanation goes to stderr, the exit status is COMMAND's. Without COMMAND the variant is
     held until Ctrl-C or SIGTERM, or pinned.
 
-    Exit status without COMMAND, a sum: 1 error, 2 usage, 4 no variant runs, 8 unknown (--dry-run).
+    Exit status without COMMAND, a sum: 1 error, 2 usage, 4 no variant runs (--prove: or it does not work), 8
+    unknown (--dry-run, --prove).
     """
     from holdfast.bundle import Bundle
     from holdfast.load.outcome import NoVariantError
@@ -53,6 +59,8 @@ def command(bundle: Path, pin: Path | None, dry_run: bool, form: str, arguments:
 
     if dry_run and (pin is not None or arguments):
         raise click.UsageError("--dry-run loads nothing: it goes with neither --pin nor a COMMAND")
+    if proves and (dry_run or pin is not None or arguments):
+        raise click.UsageError("--prove ends with the proof: it goes with no --dry-run, --pin or COMMAND")
     opened = Bundle.open(bundle)
     # A signal while loading must still close what is loaded, so it becomes an exception from here on.
     with _stop_on_signals():
@@ -66,6 +74,8 @@ def command(bundle: Path, pin: Path | None, dry_run: bool, form: str, arguments:
             _show_failure(plan, error, form, to_stderr=bool(arguments))
             return ExitStatus.ERROR | ExitStatus.FAILS
         with outcome:
+            if proves:
+                return _prove(outcome, form)
             _show(outcome.to_dict(), outcome.explain(), form, to_stderr=bool(arguments))
             if arguments:
                 return _run_command(outcome, arguments)
@@ -88,6 +98,23 @@ def environment(outcome: Outcome, base: Mapping[str, str]) -> dict[str, str]:
         for name, thing in things.items():
             kept[f"HOLDFAST_{kind}_{re.sub('[^A-Z0-9]', '_', name.upper())}"] = str(thing.fd)
     return kept
+
+
+def _prove(outcome: Outcome, form: str) -> ExitStatus:
+    import textwrap
+
+    from holdfast.load.outcome import WIDTH
+    from holdfast.load.prove import prove
+
+    proved = prove(outcome)
+    who = "the fallback" if outcome.is_fallback else f"variant {outcome.variant!r}"
+    verb = {True: "works", False: "does NOT work", None: "is not proven"}[proved.works]
+    told = proved.line if proved.works is not None else proved.cannot or "nothing was tried"
+    line = textwrap.wrap(f"{who} {verb}: {told}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    lines = [outcome.explain(), *line, *(f"  {wrong}" for wrong in proved.wrong[1:])]
+    _show({**outcome.to_dict(), "proof": proved.to_dict()}, "\n".join(lines), form, to_stderr=False)
+    status = ExitStatus.FAILS if outcome.is_fallback or proved.works is False else ExitStatus.OK
+    return status | ExitStatus.UNKNOWN if proved.works is None else status
 
 
 def _run_command(outcome: Outcome, arguments: Sequence[str]) -> int:
