@@ -144,7 +144,7 @@ static __always_inline int read_tunnel(struct packet *packet, const struct outer
 	if (outer->protocol == IPPROTO_IPIP) {
 		*inner = at;
 		*proto = bpf_htons(ETH_P_IP);
-		return types & RSS_TUNNEL_TYPE_IPIP && !outer->ipv6;
+		return types & RSS_TUNNEL_TYPE_IPIP && !outer->ipv6 && at <= end && at <= packet->skb->len;
 	}
 	if (outer->protocol == IPPROTO_UDP) {
 		struct udp_header udp_buffer;

@@ -3,7 +3,7 @@
 
 ::
 
-    RssConfig ──> KernelSteering  writes the maps of a loaded bundle net/rss, steers a TAP
+    RssConfig ──> KernelSteering  writes the maps of a loaded bundle net/rss or net/rss-tunnel
               └─> Steering        the fallback: the same answer for a frame, in user space
     reference                     the specification once more, slowly, to compare both with
 """
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from holdfast.rss.fallback import Classified, Steering
     from holdfast.rss.kernel import KernelSteering
     from holdfast.rss.tap import MultiqueueTap
-    from holdfast.rss.terms import ALL_TYPES, HashReport, HashType
+    from holdfast.rss.terms import ALL_TUNNELS, ALL_TYPES, HashReport, HashType, TunnelType
 
 __all__ = [
+    "ALL_TUNNELS",
     "ALL_TYPES",
     "Classified",
     "HashReport",
@@ -28,9 +29,11 @@ __all__ = [
     "MultiqueueTap",
     "RssConfig",
     "Steering",
+    "TunnelType",
 ]
 
 _HOMES = {
+    "ALL_TUNNELS": "terms",
     "ALL_TYPES": "terms",
     "Classified": "fallback",
     "HashReport": "terms",
@@ -39,6 +42,7 @@ _HOMES = {
     "MultiqueueTap": "tap",
     "RssConfig": "config",
     "Steering": "fallback",
+    "TunnelType": "terms",
 }
 
 

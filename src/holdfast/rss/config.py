@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast.errors import UsageError
-from holdfast.rss.terms import ALL_TYPES, HashType
+from holdfast.rss.terms import ALL_TUNNELS, ALL_TYPES, HashType, TunnelType
 from holdfast.rss.toeplitz import KEY_BYTES, pack_rows
 
 __all__ = ["MAX_TABLE_LEN", "SLOTS", "RssConfig", "pack_active"]
@@ -32,7 +32,8 @@ class RssConfig:
     ``key`` holds 40 bytes or more (VIRTIO_NET_RSS: rss_max_key_size is at least 40; no input looks
     at more than 40). ``table`` has a power of two of queue numbers, at most 512; a packet takes entry
     ``hash & (len(table) - 1)``. ``unclassified`` is the queue of packets that are not hashed. Queue
-    numbers are 16 bits; the TAP takes them modulo its number of attached queues.
+    numbers are 16 bits; the TAP takes them modulo its number of attached queues. ``tunnel_types`` are the
+    encapsulations whose inner headers are hashed in place of the outer ones (VIRTIO_NET_F_HASH_TUNNEL).
 
     Raises :class:`~holdfast.errors.UsageError` that names the member and what it may be.
     """
@@ -41,6 +42,7 @@ class RssConfig:
     types: HashType = ALL_TYPES
     table: tuple[int, ...] = (0,)
     unclassified: int = 0
+    tunnel_types: TunnelType = TunnelType.NONE
 
     def __post_init__(self) -> None:
         # Accept any bytes and any sequence, keep what cannot change.
@@ -52,6 +54,11 @@ class RssConfig:
         if int(self.types) & ~int(ALL_TYPES):
             raise UsageError(
                 f"RSS hash types 0x{self.types:x} name types that are not known", hint="use bits 0 to 8"
+            )
+        if int(self.tunnel_types) & ~int(ALL_TUNNELS):
+            raise UsageError(
+                f"RSS tunnel types 0x{self.tunnel_types:x} name types that are not known",
+                hint="use bits 0 to 8",
             )
         length = len(self.table)
         if not 1 <= length <= MAX_TABLE_LEN or length & (length - 1):
@@ -67,6 +74,7 @@ class RssConfig:
             raise UsageError(f"RSS unclassified queue is {self.unclassified}", hint="give a queue 0 to 65535")
         # Kept as the enum, so that a plain number prints by name.
         object.__setattr__(self, "types", HashType(self.types))
+        object.__setattr__(self, "tunnel_types", TunnelType(self.tunnel_types))
 
     @classmethod
     def spread(
@@ -88,7 +96,7 @@ class RssConfig:
 
     def pack_settings(self) -> bytes:
         """Returns the 16 bytes of ``struct rss_settings``."""
-        return _SETTINGS.pack(self.types, self.mask, self.unclassified, 0, 0)
+        return _SETTINGS.pack(self.types, self.mask, self.unclassified, self.tunnel_types, 0)
 
     def pack_key(self) -> bytes:
         """Returns the 4648 bytes of ``struct rss_key``: the first 40 bytes of the key, and its table."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from holdfast.rss.config import RssConfig
 from holdfast.rss.parse import hash_input
-from holdfast.rss.terms import HashType
+from holdfast.rss.terms import HashType, TunnelType
 from holdfast.rss.toeplitz import KEY_BYTES, ByteTable
 
 __all__ = ["Classified", "Steering"]
@@ -50,6 +50,10 @@ class Steering:
         """Changes which types of packets are hashed."""
         self.configure(replace(self._config, types=types))
 
+    def set_tunnel_types(self, tunnel_types: TunnelType) -> None:
+        """Changes which encapsulations are hashed by their inner headers."""
+        self.configure(replace(self._config, tunnel_types=tunnel_types))
+
     def set_table(self, table: Sequence[int], *, unclassified: int | None = None) -> None:
         """Changes the indirection table, and the queue for the rest if one is given."""
         rest = self._config.unclassified if unclassified is None else unclassified
@@ -58,7 +62,7 @@ class Steering:
     def classify(self, frame: bytes) -> Classified:
         """Returns type, hash and queue of an Ethernet frame, MAC header included. Any bytes are a frame."""
         config = self._config
-        kind, data = hash_input(frame, config.types)
+        kind, data = hash_input(frame, config.types, config.tunnel_types)
         if not kind:
             return Classified(kind, None, config.unclassified)
         value = self._table.hash(data)

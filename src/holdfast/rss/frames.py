@@ -12,13 +12,19 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 __all__ = [
-    "AH", "DSTOPTS", "ESP", "FRAGMENT", "HOPOPTS", "MOBILITY", "NONE", "ROUTING", "TCP", "UDP",
-    "authentication", "ethernet", "extension", "fragment", "home_address", "ipv4", "ipv6", "options",
-    "pad", "routing2", "tcp", "udp",
+    "AH", "DSTOPTS", "ESP", "ETHERNET", "FRAGMENT", "GENEVE", "GRE", "GRE_UDP", "HOPOPTS", "IPIP",
+    "MOBILITY", "NONE", "ROUTING", "TCP", "UDP", "VXLAN", "VXLAN_GPE", "authentication", "ethernet",
+    "extension", "fragment", "geneve", "gre", "home_address", "ipv4", "ipv6", "options", "pad", "routing2",
+    "tcp", "udp", "vxlan", "vxlan_gpe",
 ]  # fmt: skip
 
 # Protocol numbers of IPv4 and next headers of IPv6
 HOPOPTS, TCP, UDP, ROUTING, FRAGMENT, ESP, AH, NONE, DSTOPTS, MOBILITY = 0, 6, 17, 43, 44, 50, 51, 59, 60, 135
+IPIP, GRE = 4, 47
+# UDP ports of tunnels
+GRE_UDP, VXLAN, VXLAN_GPE, GENEVE = 4754, 4789, 4790, 6081
+# EtherType of an Ethernet frame in a tunnel
+ETHERNET = 0x6558
 
 _ETHERTYPE = {4: 0x0800, 6: 0x86DD}
 
@@ -126,3 +132,42 @@ def tcp(source: int, destination: int, payload: bytes = b"") -> bytes:
 def udp(source: int, destination: int, payload: bytes = b"") -> bytes:
     """A UDP header without checksum."""
     return struct.pack("!HHHH", source, destination, 8 + len(payload), 0) + payload
+
+
+def gre(
+    protocol: int,
+    payload: bytes,
+    *,
+    checksum: bool = False,
+    key: int | None = None,
+    sequence: int | None = None,
+    flags: int = 0,
+) -> bytes:
+    """A GRE header (RFC 2784, 2890) with an EtherType; ``flags`` are more bits for its first two bytes."""
+    fields = [0] * checksum + [number for number in (key, sequence) if number is not None]
+    first = flags | checksum << 15 | (key is not None) << 13 | (sequence is not None) << 12
+    return struct.pack(f"!HH{len(fields)}I", first, protocol, *fields) + payload
+
+
+def vxlan(payload: bytes, *, flags: int = 0x08, vni: int = 1) -> bytes:
+    """A VXLAN header (RFC 7348): what goes behind a UDP header to port :data:`VXLAN`."""
+    return struct.pack("!B3xI", flags, vni << 8) + payload
+
+
+def vxlan_gpe(payload: bytes, *, protocol: int = 3, flags: int = 0x0C, vni: int = 1) -> bytes:
+    """A VXLAN-GPE header: ``protocol`` 1 is IPv4, 2 IPv6, 3 Ethernet; flag 0x04 says that it counts."""
+    return struct.pack("!B2xBI", flags, protocol, vni << 8) + payload
+
+
+def geneve(
+    protocol: int,
+    payload: bytes,
+    *,
+    options: bytes = b"",
+    first: int | None = None,
+    flags: int = 0,
+    vni: int = 1,
+) -> bytes:
+    """A GENEVE header (RFC 8926) with an EtherType; ``first`` is its first byte, if not the honest one."""
+    byte = len(options) // 4 if first is None else first
+    return struct.pack("!BBHI", byte, flags, protocol, vni << 8) + options + payload

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Steering in the kernel: the maps of a loaded bundle net/rss, kept in step with settings."""
+"""Steering in the kernel: the maps of a loaded bundle net/rss or net/rss-tunnel, and what to write there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 from holdfast.errors import UsageError
 from holdfast.rss.config import SLOTS, RssConfig, pack_active
 from holdfast.rss.grace import wait_for_readers
-from holdfast.rss.terms import HashType
+from holdfast.rss.terms import HashType, TunnelType
 from holdfast.rss.toeplitz import KEY_BYTES
 
 __all__ = ["ElementMap", "KernelSteering"]
@@ -30,9 +30,20 @@ class KernelSteering:
     be the only writer of these maps. Without settings nothing is hashed and every frame goes to queue 0.
     """
 
-    def __init__(self, map_of: Callable[[str], ElementMap], program_fd: int) -> None:
-        """``map_of`` gives a map by its name: pass ``outcome.map`` or ``object.map``."""
+    def __init__(
+        self,
+        map_of: Callable[[str], ElementMap],
+        program_fd: int,
+        *,
+        supported_tunnel_types: TunnelType = TunnelType.NONE,
+    ) -> None:
+        """``map_of`` gives a map by its name: pass ``outcome.map`` or ``object.map``.
+
+        ``supported_tunnel_types`` are those that the program can look into: ``ALL_TUNNELS`` for the bundle
+        net/rss-tunnel, none for net/rss, whose maps look the same.
+        """
         self.program_fd = program_fd
+        self.supported_tunnel_types = supported_tunnel_types
         self._maps = {name: map_of(name) for name in ("rss_config", "rss_key", "rss_table")}
         self._active = 0
         self._settings = [RssConfig(bytes(KEY_BYTES), HashType.NONE).pack_settings()] * SLOTS
@@ -47,7 +58,15 @@ class KernelSteering:
         return self._config
 
     def configure(self, config: RssConfig) -> None:
-        """Takes new settings, all at once: in force for every packet that comes after the return."""
+        """Takes new settings, all at once: in force for every packet that comes after the return.
+
+        Raises :class:`~holdfast.errors.UsageError` for tunnel types that the program does not support.
+        """
+        if beyond := config.tunnel_types & ~self.supported_tunnel_types:
+            raise UsageError(
+                f"this program does not hash inside tunnels: {beyond!r}",
+                hint="load the bundle net/rss-tunnel, or enable no tunnel types",
+            )
         if self._reused:
             # The slot to fill was in use until the last change.
             wait_for_readers()
@@ -68,6 +87,10 @@ class KernelSteering:
     def set_types(self, types: HashType) -> None:
         """Changes which types of packets are hashed."""
         self.configure(replace(self.config, types=types))
+
+    def set_tunnel_types(self, tunnel_types: TunnelType) -> None:
+        """Changes which encapsulations are hashed by their inner headers."""
+        self.configure(replace(self.config, tunnel_types=tunnel_types))
 
     def set_table(self, table: Sequence[int], *, unclassified: int | None = None) -> None:
         """Changes the indirection table, and the queue for the rest if one is given."""

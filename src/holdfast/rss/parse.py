@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a frame to what is hashed of it: the rules of bundles/net/rss/classify.h, in Python.
+"""From a frame to what is hashed of it: the rules of bundles/net/rss/classify.h and tunnel.h, in Python.
 
-The comment at the head of that file says how what the specification leaves open is settled; both
-follow it, and :mod:`holdfast.rss.reference` checks both.
+The comments at the head of those files say how what the specification leaves open is settled; both sides
+follow them, and :mod:`holdfast.rss.reference` checks both.
 """
 
 from __future__ import annotations
 
 from struct import unpack_from
 
-from holdfast.rss.terms import HashType
+from holdfast.rss.terms import HashType, TunnelType
 
 __all__ = ["hash_input"]
 
@@ -20,6 +20,8 @@ MAX_TAGS = 2
 _VLAN = frozenset((0x8100, 0x88A8))
 _EXTENSIONS = frozenset((0, 43, 44, 50, 51, 60, 135, 139, 140))
 _ROUTING, _FRAGMENT, _ESP, _AH, _NONE, _DSTOPTS = 43, 44, 50, 51, 59, 60
+_IPIP, _UDP, _GRE = 4, 17, 47
+_IPV4, _IPV6, _ETHERNET, _NOTHING = 0x0800, 0x86DD, 0x6558, 0
 _HOME_ADDRESS = 0xC9
 _ANY_EX = HashType.IP_EX | HashType.TCP_EX | HashType.UDP_EX
 
@@ -28,37 +30,59 @@ _V6_TYPES = {6: HashType.TCPv6, 17: HashType.UDPv6}
 _EX_TYPES = {6: HashType.TCP_EX, 17: HashType.UDP_EX}
 
 
-def hash_input(frame: bytes, types: HashType) -> tuple[HashType, bytes]:
+_UDP_TUNNELS = {
+    4754: TunnelType.GRE_UDP,
+    4789: TunnelType.VXLAN,
+    4790: TunnelType.VXLAN_GPE,
+    6081: TunnelType.GENEVE,
+}
+_GPE_PROTOCOLS = {1: _IPV4, 2: _IPV6, 3: _ETHERNET}
+
+
+def hash_input(
+    frame: bytes, types: HashType, tunnel_types: TunnelType = TunnelType.NONE
+) -> tuple[HashType, bytes]:
     """Returns the hash type of an Ethernet frame among ``types`` and the bytes to hash, in network order.
 
+    The headers are those inside where the frame's outer ones are of ``tunnel_types``.
     ``(HashType.NONE, b"")`` when the frame is not hashed. Any bytes are a frame; nothing is raised.
     """
-    if len(frame) < 14:
-        return HashType.NONE, b""
-    (protocol,) = unpack_from("!H", frame, 12)
-    start = 14
-    for _ in range(MAX_TAGS):
-        if protocol not in _VLAN:
-            break
-        if len(frame) < start + 4:
-            return HashType.NONE, b""
-        (protocol,) = unpack_from("!H", frame, start + 2)
-        start += 4
-    if protocol == 0x0800:
-        return _ipv4(frame, start, types)
-    if protocol == 0x86DD:
-        return _ipv6(frame, start, types)
+    protocol, start, limit = *_skip_mac(frame, 0, len(frame)), len(frame)
+    if tunnel_types and (inside := _enter_tunnel(frame, protocol, start, tunnel_types)):
+        protocol, start, limit = inside
+        if protocol == _ETHERNET:
+            protocol, start = _skip_mac(frame, start, limit)
+    if protocol == _IPV4:
+        return _ipv4(frame, start, limit, types)
+    if protocol == _IPV6:
+        return _ipv6(frame, start, limit, types)
     return HashType.NONE, b""
 
 
-def _ipv4(frame: bytes, start: int, types: HashType) -> tuple[HashType, bytes]:
-    if len(frame) < start + 20:
+def _skip_mac(frame: bytes, start: int, limit: int) -> tuple[int, int]:
+    # Returns the EtherType behind MAC header and VLAN tags, and where its header begins.
+    if limit < start + 14:
+        return _NOTHING, start
+    (protocol,) = unpack_from("!H", frame, start + 12)
+    start += 14
+    for _ in range(MAX_TAGS):
+        if protocol not in _VLAN:
+            break
+        if limit < start + 4:
+            return _NOTHING, start
+        (protocol,) = unpack_from("!H", frame, start + 2)
+        start += 4
+    return protocol, start
+
+
+def _ipv4(frame: bytes, start: int, limit: int, types: HashType) -> tuple[HashType, bytes]:
+    if limit < start + 20:
         return HashType.NONE, b""
     version_ihl, total, fragment, protocol = unpack_from("!BxHxxHxB", frame, start)
     header = (version_ihl & 15) * 4
     if version_ihl >> 4 != 4 or header < 20 or 0 < total < 20:
         return HashType.NONE, b""
-    end = min(len(frame), start + total) if total else len(frame)
+    end = min(limit, start + total) if total else limit
     addresses = frame[start + 12 : start + 20]
     wanted = _V4_TYPES.get(protocol, HashType.NONE) & types
     ports = start + header
@@ -69,11 +93,11 @@ def _ipv4(frame: bytes, start: int, types: HashType) -> tuple[HashType, bytes]:
     return HashType.NONE, b""
 
 
-def _ipv6(frame: bytes, start: int, types: HashType) -> tuple[HashType, bytes]:
-    if len(frame) < start + 40 or frame[start] >> 4 != 6:
+def _ipv6(frame: bytes, start: int, limit: int, types: HashType) -> tuple[HashType, bytes]:
+    if limit < start + 40 or frame[start] >> 4 != 6:
         return HashType.NONE, b""
     payload, next_header = unpack_from("!HB", frame, start + 4)
-    end = min(len(frame), start + 40 + payload) if payload else len(frame)
+    end = min(limit, start + 40 + payload) if payload else limit
     at, source, destination = start + 40, start + 8, start + 24
     extended = next_header in _EXTENSIONS
     if extended:
@@ -134,3 +158,71 @@ def _home_address(frame: bytes, at: int, end: int) -> int:
             found = at + 2
         at = behind
     return found
+
+
+def _enter_tunnel(
+    frame: bytes, protocol: int, start: int, tunnels: TunnelType
+) -> tuple[int, int, int] | None:
+    # Returns the EtherType of what is inside, where it begins and where the packet ends; None for a frame
+    # of no enabled encapsulation.
+    at = end = len(frame)
+    carried = _NONE
+    if protocol == _IPV4 and len(frame) >= start + 20:
+        version_ihl, total, fragment, carried = unpack_from("!BxHxxHxB", frame, start)
+        header = (version_ihl & 15) * 4
+        if version_ihl >> 4 != 4 or header < 20 or 0 < total < 20 or fragment & 0x3FFF:
+            return None
+        at, end = start + header, min(end, start + total) if total else end
+        if carried == _IPIP:
+            return (_IPV4, at, end) if at <= end and tunnels & TunnelType.IPIP else None
+    elif protocol == _IPV6 and len(frame) >= start + 40 and frame[start] >> 4 == 6:
+        payload, carried = unpack_from("!HB", frame, start + 4)
+        end = min(end, start + 40 + payload) if payload else end
+        carried, at, _, _ = _walk(frame, carried, start + 40, end, 0, 0, HashType.NONE)
+    if carried == _UDP and at + 8 <= end:
+        (port,) = unpack_from("!H", frame, at + 2)
+        kind = _UDP_TUNNELS.get(port, TunnelType.NONE) & tunnels
+        if kind == TunnelType.GRE_UDP:
+            return _gre(frame, at + 8, end, kind, None)
+        if kind and at + 16 <= end:
+            return _udp_tunnel(frame, at + 8, end, kind)
+    elif carried == _GRE:
+        return _gre(frame, at, end, tunnels, protocol)
+    return None
+
+
+def _udp_tunnel(frame: bytes, at: int, end: int, kind: TunnelType) -> tuple[int, int, int] | None:
+    first, second, third, last = unpack_from("!BBBB", frame, at)
+    if kind == TunnelType.VXLAN:
+        return (_ETHERNET, at + 8, end) if first & 0x08 else None  # flag I
+    if kind == TunnelType.VXLAN_GPE:
+        if first & 0x31:  # version, flag O
+            return None
+        return (_GPE_PROTOCOLS.get(last, _NOTHING) if first & 0x04 else _ETHERNET, at + 8, end)  # flag P
+    if first & 0xC0 or second & 0x80:  # GENEVE: version, flag O
+        return None
+    behind = at + 8 + 4 * (first & 0x3F)
+    return (third << 8 | last, behind, end) if behind <= end else None
+
+
+def _gre(
+    frame: bytes, at: int, end: int, tunnels: TunnelType, carrier: int | None
+) -> tuple[int, int, int] | None:
+    # carrier: the EtherType of the header before GRE's; None when that is UDP, for which tunnels say enough.
+    if at + 4 > end:
+        return None
+    flags, protocol = unpack_from("!HH", frame, at)
+    checksum, key, sequence = flags >> 15, flags >> 13 & 1, flags >> 12 & 1
+    if flags & 0x4C07:  # routing, bits 4 and 5, version
+        return None
+    kinds = tunnels
+    if carrier is not None:
+        kinds = TunnelType.NONE
+        if carrier == _IPV4:
+            kinds |= TunnelType.GRE_2890 if key or sequence else TunnelType.GRE_2784
+        if _IPV6 in (carrier, protocol):
+            kinds |= TunnelType.GRE_7676
+        if protocol == _ETHERNET and (checksum, key, sequence) == (0, 1, 0):
+            kinds |= TunnelType.NVGRE
+    behind = at + 4 + 4 * (checksum + key + sequence)
+    return (protocol, behind, end) if kinds & tunnels and behind <= end else None
