@@ -79,7 +79,7 @@ def _remarks(cases: Sequence[BundleCase]) -> Iterator[str]:
 
 
 def bundle_lines(case: BundleCase) -> Iterator[str]:
-    """What runs of it on its kernel and whether that works; of each other variant why it does not; what is
+    """What runs of it on its kernel, and what works; of each other variant why it does not; what is
     wrong, and what is not known.
     """
     if case.trouble:
@@ -90,7 +90,8 @@ def bundle_lines(case: BundleCase) -> Iterator[str]:
         wrong = f", {case.best!r} was expected" if case.best not in (None, case.ran) else ""
         yield f"{case.ran!r} runs{wrong}"
     for line, who in _grouped(case):
-        yield f"{' and '.join(who)}: {line}"
+        names = " and ".join(who) if len(who) < 3 else f"{', '.join(who[:-1])} and {who[-1]}"
+        yield f"{names} {'works' if len(who) == 1 else 'work'}: {line}"
     for one in case.variants:
         if one.loaded is False or one.is_false:
             yield from _not_running(one)
@@ -103,7 +104,7 @@ def _grouped(case: BundleCase) -> Iterator[tuple[str, list[str]]]:
     said: dict[str, list[str]] = {}
     proofs: list[tuple[str, Proved | None]] = [(one.name, one.proof) for one in case.variants]
     for name, proof in [*proofs, ("the fallback", case.user_space)]:
-        if proof is not None and proof.works is not None:
+        if proof is not None and proof.works:
             said.setdefault(proof.line, []).append(name)
     yield from said.items()
 
