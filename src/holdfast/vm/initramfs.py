@@ -23,7 +23,7 @@ __all__ = ["MODULES", "PLAN", "build", "in_memory"]
 
 PLAN = "/holdfast/plan.json"
 MODULES = "/holdfast/modules"
-_KEEP = 6  # archives: two for each interpreter and version of the packages
+_KEEP = 6  # archives: two or three for each interpreter and version of the packages
 _INIT = """\
 #!{interpreter} -ISB
 import sys
@@ -46,9 +46,10 @@ def build(
     ``files`` are contents by absolute path. The first build for an interpreter takes some seconds.
     Raises :class:`~holdfast.errors.UsageError` for a package that is not installed.
     """
-    names = ("holdfast", *with_packages)
+    others = tuple(with_packages)
+    names = ("holdfast", *others)
     library, environment = loader_file()
-    sources = (interpreter(), packages(names, [] if library is None else [library]))
+    sources = (interpreter(lean=not others), packages(names, [] if library is None else [library]))
     kept = [_archive(source) for source in sources]
     plan = {"environment": environment, "modules": [name for name, _ in insertion.order]}
     own = Archive()

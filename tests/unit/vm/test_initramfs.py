@@ -32,7 +32,7 @@ class Counted:
 @pytest.fixture(autouse=True)
 def _parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(initramfs, "interpreter", lambda: Counted("python"))
+    monkeypatch.setattr(initramfs, "interpreter", lambda lean: Counted("python"))
     monkeypatch.setattr(initramfs, "packages", lambda *_: Counted("one"))
     monkeypatch.setattr(Counted, "built", 0)
 
