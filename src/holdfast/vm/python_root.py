@@ -44,14 +44,16 @@ _NOT_EXTENSIONS = (
 _ONLY_FOR_OTHERS = frozenset(
     {
         "asyncio", "concurrent", "macholib", "email", "html", "http", "multiprocessing", "unittest",
-        "wsgiref", "unicodedata", "_decimal", "_datetime", "_pickle", "_asyncio", "_pydecimal", "_pyio",
+        "wsgiref", "unicodedata", "_decimal", "_pickle", "_asyncio", "_pydecimal", "_pyio",
         "turtle", "pydoc", "tarfile", "zipfile", "mailbox", "doctest", "pdb", "imaplib", "ftplib", "smtplib",
         "nntplib", "poplib", "telnetlib", "cgi", "statistics", "fractions", "optparse", "_strptime",
         "pickletools", "plistlib", "cProfile", "profile", "pstats", "trace", "_osx_support", "aifc", "wave",
-        "sunau", "smtpd", "asynchat", "asyncore", "configparser", "difflib", "webbrowser", "_pydatetime",
+        "sunau", "smtpd", "asynchat", "asyncore", "configparser", "difflib", "webbrowser",
     }
 )  # fmt: skip
-_NO_PART = frozenset({"__pycache__", "tests", "_catalogue"})  # of installed packages; nothing is predicted there
+_NO_PART = frozenset(
+    {"__pycache__", "tests", "_catalogue"}
+)  # of installed packages; nothing is predicted there
 _PYC = struct.Struct("<4sIII")  # magic, flags, mtime in s, size in bytes (PEP 552)
 
 
