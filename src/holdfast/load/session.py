@@ -43,6 +43,7 @@ _SIZELESS = frozenset(
 # Only where libbpf cannot hand its words over: room for a log of the verifier's largest size, paged in when
 # written.
 _QUIET_LOG_SIZE = (1 << 24) - 1
+_POINTER = ctypes.sizeof(ctypes.c_void_p)  # bytes
 
 
 @dataclass(slots=True)
@@ -202,6 +203,28 @@ class Session:
             kind = self.call("bpf_map__type", handle)
             if kind not in _SIZELESS and not self.call("bpf_map__max_entries", handle):
                 self.set_max_entries(name, 1)
+
+    def keep_members(self, programs: Collection[str]) -> None:
+        """Makes NULL what names other programs than these in struct_ops maps, as if nothing had been assigned.
+
+        A struct_ops map that names one of them is created even where its section says no. Before libbpf 1.4,
+        which brought members that can be written, this changes nothing. Raises :class:`UsageError` for a
+        program that is not there.
+        """
+        wanted = {self._program(name) for name in programs}
+        others = set(self._programs.values()) - wanted
+        for name, handle in self._maps.items():
+            if self.call("bpf_map__type", handle) != MapType.STRUCT_OPS:
+                continue
+            size = ctypes.c_size_t()
+            start = self.call("bpf_map__initial_value", handle, ctypes.byref(size))
+            words = (ctypes.c_uint64 * (size.value // _POINTER)).from_address(start) if start else ()
+            # libbpf keeps a pointer to its program where a member is one (bpf_object__collect_st_ops_relos())
+            for number, word in enumerate(words):
+                if word in others:
+                    words[number] = 0  # type: ignore[index]
+            if not wanted.isdisjoint(words):
+                self._adjust("bpf_map__set_autocreate", name, True)
 
     def set_attach_target(self, program: str, function: str, *, prog_fd: int = 0) -> None:
         """Says which kernel function (or, with ``prog_fd``, which function of a program) a program is for.

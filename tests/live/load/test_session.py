@@ -14,6 +14,7 @@ from tests.live.load.objects import gone
 from holdfast import load
 from holdfast import sys as kernel
 from holdfast.errors import LoadError, ObjectFileError, PrivilegeError, UsageError, VerifierError
+from holdfast.libbpf import library
 from holdfast.terms import MapType, ProgramType
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("live", "leaves_nothing")]
@@ -48,6 +49,22 @@ def test_a_map_left_at_zero_is_refused_unless_sized(compiled: Compiled) -> None:
     with pytest.raises(LoadError, match="map 'unsized': failed to create") as caught:
         load.Session(compiled["good"]).load()
     assert caught.value.errno == 22
+
+
+def test_members_of_struct_ops_that_are_other_programs_can_be_left_out(compiled: Compiled) -> None:
+    if library().version < (1, 4):
+        pytest.skip("members can be written from libbpf 1.4 on")
+    with load.Session(compiled["struct_ops"], programs=["ssthresh"]) as session:
+        before = session.initial_value("holdfast_cc")
+        session.keep_members(["ssthresh"])
+        after = session.initial_value("holdfast_cc")
+        # ssthresh, cong_avoid and undo_cwnd are the first members
+        assert [any(after[at : at + 8]) for at in (0, 8, 16)] == [True, False, False]
+        assert before[:8] == after[:8] and before[24:] == after[24:]
+        assert list(session.load().programs) == ["ssthresh"]
+    with load.Session(compiled["struct_ops"]) as session:
+        with pytest.raises(UsageError, match="no program 'absent'"):
+            session.keep_members(["absent"])
 
 
 def test_skipped_maps_are_not_created(compiled: Compiled) -> None:

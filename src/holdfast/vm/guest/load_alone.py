@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import time
 from typing import Any
@@ -14,7 +13,6 @@ from holdfast.libbpf import Messages
 from holdfast.load.failure import program_logs
 from holdfast.load.session import Session
 from holdfast.load.verifier_log import VerifierLog
-from holdfast.terms import MapType
 
 __all__ = ["load_alone"]
 
@@ -22,7 +20,6 @@ _LINES = 40  # kept of libbpf's words and of the verifier's
 _WIDTH = 1000  # characters of a line
 _PAUSES = (0.2, 0.5, 1.0, 3.0)  # seconds
 _BPF_LOG_STATS = 4
-_POINTER = ctypes.sizeof(ctypes.c_void_p)
 
 
 def load_alone(name: str, content: bytes, program: str) -> dict[str, Any]:
@@ -78,20 +75,7 @@ def _try(name: str, content: bytes, program: str) -> dict[str, Any]:
 
 def _alone(session: Session, program: str) -> None:
     session.size_zero_maps()
-    # Session has no words for this yet; libbpf 1.4 and newer let the members be written.
-    wanted = session._programs[program]
-    others = set(session._programs.values()) - {wanted}
-    for handle in session._maps.values():
-        if session.call("bpf_map__type", handle) != MapType.STRUCT_OPS:
-            continue
-        size = ctypes.c_size_t()
-        start = session.call("bpf_map__initial_value", handle, ctypes.byref(size))
-        words = (ctypes.c_uint64 * (size.value // _POINTER)).from_address(start) if start else ()
-        for number, word in enumerate(words):
-            if word in others:
-                words[number] = 0  # type: ignore[index]
-        if wanted in words:
-            session.check("bpf_map__set_autocreate", handle, True)
+    session.keep_members([program])
 
 
 def _words(messages: Messages, program: str) -> dict[str, Any]:
