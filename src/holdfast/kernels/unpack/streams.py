@@ -329,9 +329,21 @@ def _lz4_frame() -> _Decoder:
     return lz4.frame.LZ4FrameDecompressor()  # type: ignore[no-any-return]
 
 
+def _xz() -> _Decoder:
+    """liblzma's decoder, of 5.8 where lzma-mt brought that along: 5.6 and later take half the time on x86-64.
+
+    To be removed with support for Debian 12, whose Python has 5.4; the one of Debian 13 has 5.8 itself.
+    """
+    try:
+        from lzma_mt import LZMADecompressor
+    except ImportError:  # there are wheels for x86-64 only
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, limits.LZMA_MEMORY)
+    return LZMADecompressor(lzma.FORMAT_XZ, limits.LZMA_MEMORY)
+
+
 _DECODERS: Final[dict[str, Callable[[], _Decoder]]] = {
     "gzip": _Zlib,
-    "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, limits.LZMA_MEMORY),
+    "xz": _xz,
     "lzma": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, limits.LZMA_MEMORY),
     "bzip2": bz2.BZ2Decompressor,
     "zstd": _Zstd,
