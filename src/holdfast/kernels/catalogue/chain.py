@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from holdfast.kernels.catalogue.numbers import Numbers, sequence, unsequence
-from holdfast.kernels.catalogue.parts import Parts, pack
+from holdfast.kernels.catalogue.parts import QUICK, Parts, pack
 
 __all__ = ["LISTS", "Lists", "Part", "read", "write"]
 
@@ -39,12 +39,12 @@ class Part:
     data: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def write(name: str, part: Part, like: Part | None) -> bytes:
-    """The blob of a part; ``like`` is that of the kernel whose chain it goes on."""
+def write(name: str, part: Part, like: Part | None, level: int = QUICK) -> bytes:
+    """The blob of a part, compressed at this level; ``like`` is that of the kernel whose chain it goes on."""
     lists = {
         one: sequence(part.lists[one], _NONE if like is None else like.lists[one]) for one in LISTS[name]
     }
-    return pack(name, {**lists, **{f"+{key}": value for key, value in part.data.items()}})
+    return pack(name, {**lists, **{f"+{key}": value for key, value in part.data.items()}}, level)
 
 
 def read(

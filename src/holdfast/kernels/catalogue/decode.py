@@ -104,9 +104,10 @@ class KernelReader:
         return None if names is None else symbols.text_of(Counter(names))
 
     def text_lines(self) -> tuple[bytes, bytes, bytes]:
-        """JSON: names of all modules, config or null, registrations or null."""
+        """Names of all modules, one a line; JSON: config or null, registrations or null, one a line."""
         config, modules, _, registrations = self._texts()
-        return json.dumps(modules).encode(), json.dumps(config).encode(), registrations
+        names = "\n".join(modules).encode("utf-8", "surrogateescape")
+        return names, json.dumps(config).encode(), _one_a_line(registrations)
 
     def _texts(self) -> tuple[dict[str, str] | None, list[str], list[str], bytes]:
         part = self.part("texts", ("known", "registrations"))
@@ -152,6 +153,18 @@ def _strings(pooled: list[bytes], numbers: Any) -> list[bytes]:
     if len(numbers) and int(numbers.max()) >= len(pooled):
         raise DamagedError("a string is missing")
     return [pooled[number] for number in numbers.tolist()]
+
+
+def _one_a_line(text: bytes) -> bytes:
+    """The same JSON object with each key at the beginning of a line, so that one can be found and read alone.
+
+    In JSON no string has a line break.
+    """
+    raw = json.loads(text)
+    if raw is None:
+        return b"null"
+    rows = (f"{json.dumps(name)}:{json.dumps(row, separators=(',', ':'))}" for name, row in raw.items())
+    return "\n".join(["{", ",\n".join(rows), "}"]).encode()
 
 
 def _numbers(data: bytes) -> Any:

@@ -17,7 +17,7 @@ from holdfast.kernels import registration_plain
 from holdfast.kernels.catalogue import chain, symbols
 from holdfast.kernels.catalogue.chain import Part
 from holdfast.kernels.catalogue.numbers import Numbers, sequence
-from holdfast.kernels.catalogue.parts import DamagedError
+from holdfast.kernels.catalogue.parts import QUICK, DamagedError
 from holdfast.kernels.catalogue.pool import Additions, Pool
 from holdfast.kernels.catalogue.types import Base, Odd, Order, decode, encode
 from holdfast.kernels.record import KernelRecord
@@ -53,8 +53,8 @@ def digest_of(data: bytes) -> str:
     return blake2b(data, digest_size=16).hexdigest()
 
 
-def encoded(record: KernelRecord, pool: Pool, neighbours: Iterable[Neighbour]) -> Encoded:
-    """What to keep. ``pool`` grows by what is new.
+def encoded(record: KernelRecord, pool: Pool, neighbours: Iterable[Neighbour], level: int = QUICK) -> Encoded:
+    """What to keep, compressed at this level. ``pool`` grows by what is new.
 
     BTF that does not come back byte for byte is kept as it is. Raises
     :exc:`~holdfast.errors.KernelFileError` for a record that cannot be kept, :exc:`DamagedError` for a pool
@@ -72,10 +72,10 @@ def encoded(record: KernelRecord, pool: Pool, neighbours: Iterable[Neighbour]) -
         "texts": _texts(record, additions),
     }
     like, told_by = _nearest(parts.lists["types"], neighbours)
-    blobs = {name: chain.write(name, part, told_by[name]) for name, part in whole.items()}
+    blobs = {name: chain.write(name, part, told_by[name], level) for name, part in whole.items()}
     digests = {name or "": digest_of(data) for name, data in record.all_btfs()}
     grown = len(pool.strings) > strings or pool.types > types
-    return Encoded(additions.segment() if grown else None, blobs, like.id if like else None, digests)
+    return Encoded(additions.segment(level) if grown else None, blobs, like.id if like else None, digests)
 
 
 def _check(record: KernelRecord) -> None:

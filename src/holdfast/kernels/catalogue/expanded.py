@@ -20,9 +20,9 @@ from holdfast.kernels.catalogue.manifest import Manifest
 from holdfast.kernels.catalogue.parts import DamagedError
 from holdfast.kernels.catalogue.symbols import SymbolTable, table
 
-__all__ = ["Expanded", "Reader"]
+__all__ = ["Expanded", "Reader", "RegistrationText"]
 
-_VERSION: Final = "catalogue 1"  # of the files in the cache; a change of theirs needs another
+_VERSION: Final = "catalogue 2"  # of the files in the cache; a change of theirs needs another
 _COUNT: Final = struct.Struct("<Q")
 
 
@@ -39,7 +39,7 @@ class Reader(Protocol):
         """All symbols."""
 
     def text_lines(self) -> tuple[bytes, bytes, bytes]:
-        """JSON: names of all modules, config or null, registrations or null."""
+        """Names of all modules, one a line; JSON: config or null, registrations or null, one a line."""
 
 
 class Expanded:
@@ -119,32 +119,59 @@ class Expanded:
         [data] = self._sections("symbols", lambda: [table(self._reader().symbol_names() or [])])
         return SymbolTable(data)
 
-    def _text(self, at: int) -> bytes:
+    def _text(self, at: int) -> memoryview:
         if self._texts is None:
             self._texts = self._sections("texts", lambda: self._reader().text_lines())
-        return bytes(self._texts[at])
+        return self._texts[at]
 
-    def all_module_names(self) -> tuple[str, ...]:
+    def all_module_names(self) -> list[str]:
         """All modules of the build."""
-        return tuple(json.loads(self._text(0)))
+        names = str(self._text(0), "utf-8", "surrogateescape")
+        return names.split("\n") if names else []
 
     def has_config(self) -> bool:
         """Whether the config is known; does not read it."""
-        return self._text(1) != b"null"
+        return not _is_null(self._text(1))
 
     def has_registrations(self) -> bool:
         """Whether registrations are known; does not read them."""
-        return self._text(2) != b"null"
+        return not _is_null(self._text(2))
 
     def config(self) -> dict[str, str] | None:
         """Options that are set; None where they are not known."""
-        found: dict[str, str] | None = json.loads(self._text(1))
+        found: dict[str, str] | None = json.loads(bytes(self._text(1)))
         return found
 
-    def raw_registrations(self) -> dict[str, object]:
-        """By kfunc name, as :mod:`holdfast.kernels.registration_plain` has them; none where not known."""
-        found: dict[str, object] | None = json.loads(self._text(2))
-        return found or {}
+    def registrations(self) -> RegistrationText:
+        """Those of all kfuncs; none where they are not known."""
+        return RegistrationText(bytes(self._text(2)))
+
+
+class RegistrationText:
+    """Registrations as :mod:`holdfast.kernels.registration_plain` has them, in JSON with one on each line."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+
+    def __bool__(self) -> bool:
+        return b":" in self._text
+
+    def one(self, name: str) -> object:
+        """That of a kfunc, read alone; None where there is none."""
+        key = f"\n{json.dumps(name)}:".encode()
+        at = self._text.find(key)
+        if at < 0:
+            return None
+        end = self._text.index(b"\n", at + 1)
+        return json.loads(self._text[at + len(key) : end].rstrip(b","))
+
+    def names(self) -> list[str]:
+        """All kfuncs, in order."""
+        return list(json.loads(self._text) or ())
+
+
+def _is_null(text: memoryview) -> bool:
+    return bytes(text[:5]) == b"null"
 
 
 def _join(sections: Sequence[bytes]) -> bytes:

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from holdfast.btf import Btf
 from holdfast.kernels import registration_plain
 from holdfast.kernels.cache import Cache
-from holdfast.kernels.catalogue.expanded import Expanded, Reader
+from holdfast.kernels.catalogue.expanded import Expanded, Reader, RegistrationText
 from holdfast.kernels.catalogue.manifest import Manifest
 from holdfast.kernels.catalogue.symbols import SymbolTable
 from holdfast.kernels.facts import KernelFacts
@@ -43,7 +43,7 @@ def facts_of(
         module_names=frozenset(names) if names else None,
         config=_Lazy(lambda: expanded.config() or {}, guard) if config else None,
         kallsyms=_Symbols(expanded, guard) if manifest.has_symbols else None,
-        registrations=_Registrations(expanded.raw_registrations, guard) if registered else None,
+        registrations=_Registrations(expanded.registrations, guard) if registered else None,
         upstream=manifest.upstream,
         probes=probes,
         build=manifest.package.sha256 if manifest.package else "",
@@ -79,28 +79,51 @@ class _Lazy(Mapping[str, _Value], Generic[_Value]):
 
 
 class _Registrations(Mapping[str, Registration]):
-    """Registrations, each understood when it is asked for."""
+    """Registrations, each read and understood when it is asked for."""
 
-    def __init__(self, read: Callable[[], Mapping[str, object]], guard: Guard) -> None:
-        self._raw = _Lazy(read, guard)
+    def __init__(self, read: Callable[[], RegistrationText], guard: Guard) -> None:
+        self._read = read
         self._guard = guard
-        self._found: dict[str, Registration] = {}
+        self._text: RegistrationText | None = None
+        self._names: dict[str, None] | None = None
+        self._found: dict[str, Registration | None] = {}
 
-    def __getitem__(self, name: str) -> Registration:
+    def _opened(self) -> RegistrationText:
+        if self._text is None:
+            self._text = self._read()
+        return self._text
+
+    def _one(self, name: str) -> Registration | None:
         if name not in self._found:
-            raw = self._raw[name]
             with self._guard():
-                self._found.update(registration_plain.from_plain({name: raw}))
+                raw = self._opened().one(name)
+                self._found[name] = None if raw is None else registration_plain.from_plain({name: raw})[name]
         return self._found[name]
 
+    def _all(self) -> dict[str, None]:
+        if self._names is None:
+            with self._guard():
+                self._names = dict.fromkeys(self._opened().names())
+        return self._names
+
+    def __bool__(self) -> bool:  # asked often, and without it answered by reading all
+        with self._guard():
+            return bool(self._opened())
+
+    def __getitem__(self, name: str) -> Registration:
+        found = self._one(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
     def __contains__(self, name: object) -> bool:
-        return name in self._raw
+        return isinstance(name, str) and self._one(name) is not None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._raw)
+        return iter(self._all())
 
     def __len__(self) -> int:
-        return len(self._raw)
+        return len(self._all())
 
 
 class _Modules(Mapping[str, Btf]):

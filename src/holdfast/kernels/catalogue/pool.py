@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.kernels.catalogue.numbers import Numbers, planes, signed, unplanes
-from holdfast.kernels.catalogue.parts import DamagedError, Parts, pack
+from holdfast.kernels.catalogue.parts import QUICK, DamagedError, Parts, pack
 from holdfast.kernels.catalogue.words import PLAIN, REFERENCE, STRING, Layout, content_hashes
 
 __all__ = ["SEGMENT", "Additions", "Pool"]
@@ -180,8 +180,8 @@ class Additions:
             self.pool.add(Layout.of(infos), said_words[kept], keys[chosen])
         return numbers, all_keys
 
-    def segment(self) -> bytes:
-        """The blob with all that is new."""
+    def segment(self, level: int = QUICK) -> bytes:
+        """The blob with all that is new, compressed at this level."""
         empty = np.zeros(0, np.int64)
         infos, words, keys = (np.concatenate([empty, *(new[i] for new in self._new)]) for i in range(3))
         layout = Layout.of(infos)
@@ -198,4 +198,5 @@ class Additions:
                 "names": planes(np.diff(words[names], prepend=0)),
                 "references": planes(owner[references] - words[references]),
             },
+            level,
         )
