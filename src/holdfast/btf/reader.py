@@ -269,6 +269,25 @@ class Btf:
             if self.name(type_id) == name and (not kinds or self.kind_number(type_id) in kinds)
         ]
 
+    def tagged(self, tag: str, kind: Kind) -> list[int]:
+        """Ids of the types of this kind that this data's own decl tags mark as a whole, each once.
+
+        A kernel has hundreds of tags of one name: they are looked at without being decoded.
+        """
+        if self.base:
+            ordinals = [type_id - self.start_id for type_id in self.candidates(essential_name(tag))]
+        else:
+            ordinals = list(self.index.ordinals(essential_name(tag)))
+        words, offsets, data = struct.Struct(self._order + "II"), self.index.offsets, self.data
+        found: dict[int, None] = {}
+        for at in [offsets[ordinal] for ordinal in ordinals]:
+            name_off, info = words.unpack_from(data, at)
+            if (info >> 24) & 0x7F == Kind.DECL_TAG and self.string(name_off) == tag:
+                type_id, component = words.unpack_from(data, at + 8)
+                if component == 0xFFFFFFFF and self.kind_number(type_id) == kind:  # -1
+                    found[type_id] = None
+        return list(found)
+
     def find(self, name: str, *kinds: Kind) -> int | None:
         """Id of the first type of that very name, the base's types before own ones; None when there is
         none.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from holdfast.btf import Btf
-from holdfast.btf.types import DeclTag, Kind
+from holdfast.btf.types import Kind
 from holdfast.terms import Evidence, ProgramType
 
 __all__ = ["FMOD_RET_TESTS", "KfuncFacts", "Registration", "tagged_kfuncs"]
@@ -86,10 +86,4 @@ class KfuncFacts:
 
 def tagged_kfuncs(btf: Btf) -> Iterator[int]:
     """Ids of this BTF's own FUNCs with the decl tag ``bpf_kfunc`` (pahole 1.27, ``decl_tag_kfuncs``)."""
-    seen: set[int] = set()
-    for tag_id in btf.find_all("bpf_kfunc", Kind.DECL_TAG):
-        tag = btf.type(tag_id)
-        assert isinstance(tag, DeclTag)
-        if tag.component == -1 and tag.type_id not in seen and btf.kind_number(tag.type_id) == Kind.FUNC:
-            seen.add(tag.type_id)
-            yield tag.type_id
+    yield from btf.tagged("bpf_kfunc", Kind.FUNC)
