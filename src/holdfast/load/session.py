@@ -205,7 +205,7 @@ class Session:
                 self.set_max_entries(name, 1)
 
     def keep_members(self, programs: Collection[str]) -> None:
-        """Makes NULL what names other programs than these in struct_ops maps, as if nothing had been assigned.
+        """Makes NULL what names other programs than these in struct_ops maps, as if it had not been assigned.
 
         A struct_ops map that names one of them is created even where its section says no. Before libbpf 1.4,
         which brought members that can be written, this changes nothing. Raises :class:`UsageError` for a
