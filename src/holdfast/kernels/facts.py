@@ -301,7 +301,7 @@ class KernelFacts:
 
     def _registration(self, name: str) -> Registration | None:
         """The registration, unless it is that of a module which does not count as loaded."""
-        found = (self.registrations or {}).get(name)
+        found = None if self.registrations is None else self.registrations.get(name)
         if found is None or found.module is None or found.module in self.modules:
             return found
         return None
