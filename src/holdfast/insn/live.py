@@ -45,6 +45,7 @@ from holdfast.insn.values import (
     Context,
     Frame,
     MapAddress,
+    Pointer,
     Token,
     Value,
     arithmetic,
@@ -54,12 +55,24 @@ from holdfast.insn.values import (
     truncate,
 )
 
-__all__ = ["ContextAccess", "Immediate", "MapAddress", "Reached", "Token", "explore", "live_slots"]
+__all__ = [
+    "ContextAccess",
+    "Immediate",
+    "MapAddress",
+    "Origins",
+    "Pointer",
+    "PointerAccess",
+    "Reached",
+    "Token",
+    "explore",
+    "live_slots",
+]
 
 Immediate: TypeAlias = int | Token | MapAddress
 """What a slot's immediate will be when the kernel sees it."""
 
 _SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}  # BPF_SIZE of the opcode -> bytes
+_MAX_PATH = 8  # loads from an origin; programs follow fewer
 _WIDEN_AFTER = 24
 """Visits of one block after which what still changes is given up as unknown: the bound on running time."""
 
@@ -78,13 +91,34 @@ class ContextAccess(NamedTuple):
     size: int
 
 
+class PointerAccess(NamedTuple):
+    """A load or store of ``size`` bytes through a pointer whose origin is known."""
+
+    pointer: Pointer
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Where pointers to the kernel's objects come from: ``calls`` by their slot, and with ``arguments`` all
+    loads of 8 bytes from the context (origin: their offset in it).
+    """
+
+    arguments: bool
+    calls: Mapping[int, Hashable]
+
+
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """``slots`` that may run, and those of them that access the context at an offset that is known."""
+    """``slots`` that may run, those of them that access the context at an offset that is known, and those
+    that access what a :class:`Pointer` points to.
+    """
 
     slots: frozenset[int]
     context_loads: Mapping[int, ContextAccess]
     context_stores: Mapping[int, ContextAccess]
+    pointer_loads: Mapping[int, PointerAccess]
+    pointer_stores: Mapping[int, PointerAccess]
 
 
 def live_slots(
@@ -136,16 +170,21 @@ def explore(
     entries: Iterable[int] = (0,),
     jump_tables: JumpTables | None = None,
     graph: Graph | None = None,
+    origins: Origins | None = None,
 ) -> Reached:
-    """:func:`live_slots`, with the loads from the context; r1 points to it where the walk enters slot 0."""
+    """:func:`live_slots`, with the loads from the context; r1 points to it where the walk enters slot 0.
+
+    ``origins`` says which pointers are to be followed; by default none is.
+    """
     flow = graph if graph is not None else Graph(insns, jump_tables)
-    walk = _Walk(flow, known or {}, known_loads, read, frozenset(static_subprogs))
+    walk = _Walk(flow, known or {}, known_loads, read, frozenset(static_subprogs), origins)
     for entry in entries:
         registers = _unknown_registers()
         if entry == 0:
             registers[1] = Context(0)
         walk.enter(entry, registers)
-    return Reached(walk.run(), walk.context_loads, walk.context_stores)
+    slots = walk.run()
+    return Reached(slots, walk.context_loads, walk.context_stores, walk.pointer_loads, walk.pointer_stores)
 
 
 def _unknown_registers() -> list[Value]:
@@ -164,7 +203,10 @@ class _Walk:
         known_loads: Callable[[int], int | None] | None,
         read: Read | None,
         static_subprogs: frozenset[int],
+        origins: Origins | None,
     ) -> None:
+        self.arguments = origins is not None and origins.arguments
+        self.calls = origins.calls if origins is not None else {}
         self.graph = graph
         self.known = known
         self.known_loads = known_loads
@@ -176,6 +218,8 @@ class _Walk:
         self.queued: set[int] = set()
         self.context_loads: dict[int, ContextAccess] = {}
         self.context_stores: dict[int, ContextAccess] = {}
+        self.pointer_loads: dict[int, PointerAccess] = {}
+        self.pointer_stores: dict[int, PointerAccess] = {}
         self.results: dict[int, Value] = {}  # static function -> r0 at its exits
         # static function -> slot after a call of it -> state there
         self.waiting: dict[int, dict[int, _State]] = {}
@@ -250,6 +294,8 @@ class _Walk:
                     return
                 _forget_arguments(regs, stack)
                 regs[0:6] = [None] * 6
+                if pc in self.calls:
+                    regs[0] = Pointer(self.calls[pc])
             elif op == EXIT:
                 self._exit(pc, regs[0])
                 return
@@ -319,18 +365,35 @@ class _Walk:
                 value = self.read(base.map, base.offset + off, size)
             elif type(base) is Context:
                 self.context_loads[pc] = ContextAccess(base.offset, off, size)
-                return None
+                self.pointer_loads.pop(pc, None)
+                return Pointer(base.offset + off) if self.arguments and size == 8 else None
+            elif type(base) is Pointer:
+                return self._follow(pc, base, size)
         if self.context_loads:
             self.context_loads.pop(pc, None)  # on another path it is no pointer to the context
+        if self.pointer_loads:
+            self.pointer_loads.pop(pc, None)
         if value is None or size == 8:
             return value
         return sign_extend(value, size * 8, to=64) if op & 0xE0 == 0x80 else truncate(value, size * 8)
+
+    def _follow(self, pc: int, base: Pointer, size: int) -> Value:
+        """A load through a pointer: 8 bytes may be a pointer again."""
+        self.context_loads.pop(pc, None)
+        self.pointer_loads[pc] = PointerAccess(base, size)
+        if size != 8 or len(base.path) >= _MAX_PATH:
+            return None
+        return Pointer(base.origin, (*base.path, (pc, base.moved)))
 
     def _note_store(self, pc: int, op: int, base: Value, off: int) -> None:
         if type(base) is Context:
             self.context_stores[pc] = ContextAccess(base.offset, off, _SIZES[op & 0x18])
         elif self.context_stores:
             self.context_stores.pop(pc, None)  # on another path it is no pointer to the context
+        if type(base) is Pointer:
+            self.pointer_stores[pc] = PointerAccess(base, _SIZES[op & 0x18])
+        elif self.pointer_stores:
+            self.pointer_stores.pop(pc, None)
 
     def _branch(
         self, pc: int, op: int, dst: int, src: int, off: int, imm: Immediate, regs: list[Value], stack: _Stack

@@ -9,6 +9,7 @@ A value is one of
 - :class:`Frame`: a pointer into the function's own stack frame;
 - :class:`MapAddress`: a pointer into the value of a map whose content the caller knows;
 - :class:`Context`: a pointer into the program's context;
+- :class:`Pointer`: a pointer to an object of the kernel, known by where it came from;
 - :attr:`Token.NON_ZERO`: a pointer that the verifier knows not to be null;
 - :attr:`Token.FRAME`: perhaps a pointer somewhere into the own frame;
 - ``None``: anything else (but no pointer into the own frame).
@@ -27,6 +28,7 @@ __all__ = [
     "Context",
     "Frame",
     "MapAddress",
+    "Pointer",
     "Token",
     "Value",
     "add_sub",
@@ -80,7 +82,23 @@ class Context:
     offset: int
 
 
-Value: TypeAlias = int | frozenset[int] | Frame | MapAddress | Context | Token | None
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """What ``origin`` gave (any hashable name that the caller likes), followed through the loads of ``path``
+    (the slot of each and the bytes that were added to the pointer before it), and ``moved`` bytes from there.
+
+    It may be null: a comparison with 0 goes both ways.
+    """
+
+    origin: Hashable
+    path: tuple[tuple[int, int], ...] = ()
+    moved: int = 0
+
+
+Value: TypeAlias = int | frozenset[int] | Frame | MapAddress | Context | Pointer | Token | None
+
+
+_NULLABLE: Final = (Context, Pointer)
 
 
 def choose(values: frozenset[int]) -> Value:
@@ -112,7 +130,13 @@ def join(a: Value, b: Value, widen: bool = False) -> Value:
         return a
     if _may_be_frame(a) or _may_be_frame(b):
         return Token.FRAME
-    if widen or type(a) is Context or type(b) is Context:
+    if type(a) in _NULLABLE or type(b) in _NULLABLE:
+        # through 0 nothing is read, so where it is read through there is the pointer
+        for one, other in ((a, b), (b, a)):
+            if type(one) is Pointer and type(other) is int and other == 0:
+                return one
+        return None
+    if widen:
         return None
     left, right = _choices(a), _choices(b)
     if left is not None and right is not None:
@@ -191,6 +215,8 @@ def add_sub(a: Value, b: Value, *, subtract: bool) -> Value:
             return MapAddress(a.map, a.offset + delta)
         if type(a) is Context:
             return Context(a.offset + delta)
+        if type(a) is Pointer:
+            return Pointer(a.origin, a.path, a.moved + delta)
     elif type(a) is int and not subtract:
         return add_sub(b, a, subtract=False)
     if _may_be_frame(a) or _may_be_frame(b):
@@ -272,8 +298,9 @@ def compare(op: int, a: Value, b: Value, *, is64: bool) -> tuple[bool, bool, Val
         return True, True, a, a
     if b == 0 and op in (0x10, 0x50) and (a is Token.NON_ZERO or type(a) is MapAddress):
         return op == 0x50, op == 0x10, a, a
-    if a is None and op == 0x10:
+    unknown = a is None or (type(a) is Pointer and b == 0)
+    if unknown and op == 0x10:
         return True, True, b, a
-    if a is None and op == 0x50:
+    if unknown and op == 0x50:
         return True, True, a, b
     return True, True, a, a

@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 from holdfast.elf.spec import ExternKind, ProgramSpec, ReferenceKind
 from holdfast.insn import Instruction
 from holdfast.insn.flow import Graph
-from holdfast.insn.live import Reached, explore
+from holdfast.insn.live import Origins, Reached, explore
 from holdfast.insn.values import MapAddress, Token
 from holdfast.needs.stream import known_references, prepared, read_frozen, static_starts
 from holdfast.predict.codes import ReasonCode
 from holdfast.predict.context import Loaded
 from holdfast.predict.kconfig import kconfig_reader
 from holdfast.predict.model import Reason, Stage
+from holdfast.predict.origins import origins
 from holdfast.predict.resolved import Resolved
 from holdfast.relo.resolve import Resolution
 from holdfast.rules.ask import Sign
@@ -48,6 +49,11 @@ class Relocated:
     def live(self) -> frozenset[int]:
         """Slots that may run; worked out when something that may be dead code is in question."""
         return self.reached.slots
+
+    @property
+    def origins(self) -> Origins:
+        """Where it gets typed pointers to the kernel's objects."""
+        return self.remember("origins", lambda: origins(self.loaded.spec, self.program))
 
     @cached_property
     def reached(self) -> Reached:
@@ -80,6 +86,7 @@ class Relocated:
             static_subprogs=static_starts(self.program),
             entries=entries,
             graph=Graph(self.insns),
+            origins=self.origins,
         )
 
     def remember(self, key: Hashable, work_out: Callable[[], _T]) -> _T:

@@ -20,6 +20,7 @@ from holdfast.predict.context import Loaded
 from holdfast.predict.kfuncs import kfunc_reasons
 from holdfast.predict.model import Hazard, Reason, walk_reason
 from holdfast.predict.order import visit_order
+from holdfast.predict.pointers import refused_reads
 from holdfast.predict.relocated import Relocated
 from holdfast.predict.struct_ops import member_of
 from holdfast.predict.targets import target_function
@@ -43,6 +44,7 @@ def walk_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> 
     ]
     refused = [(slots, reasons) for slots, reasons in judged if reasons]
     refused += [(slots, [_context(ruling)]) for ruling, slots in refused_accesses(loaded, program, relocated)]
+    refused += [(slots, [_access(ruling)]) for ruling, slots in refused_reads(loaded, program, relocated)]
     if not refused:
         return
     order = {
@@ -120,6 +122,16 @@ def _context(ruling: Ruling) -> Reason:
         Evidence.BTF,
         certain=certain,
         hint="choose by the target's BTF (bpf_core_type_matches()), not by the kernel's version",
+    )
+
+
+def _access(ruling: Ruling) -> Reason:
+    return walk_reason(
+        ReasonCode.ACCESS_REFUSED,
+        "access",
+        ruling.told,
+        Evidence.BTF,
+        hint="declare the struct with preserve_access_index, so that CO-RE finds the member",
     )
 
 

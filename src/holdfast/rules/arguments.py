@@ -19,7 +19,7 @@ from holdfast.rules.ask import Allowed, Ask, Ruling, Sign
 from holdfast.rules.eras import since
 from holdfast.terms import AttachType, ProgramType
 
-__all__ = ["CONTEXT_STRUCTS", "inside", "load_shape", "readable", "writable"]
+__all__ = ["CONTEXT_STRUCTS", "argument_at", "inside", "load_shape", "readable", "writable"]
 
 CONTEXT_STRUCTS: Final = {
     ProgramType.SOCKET_FILTER: "__sk_buff",
@@ -96,6 +96,18 @@ def readable(
     if proto.return_type_id == 0:
         return Ruling(Allowed.NO, "it reads the result of a function that returns none", _SOURCE)
     return _kind(btf, proto.return_type_id, "the result")
+
+
+def argument_at(btf: Btf, proto: FuncProto, offset: int, *, tracepoint: bool) -> int | None:
+    """Id of the type of the argument that begins at ``offset`` (bytes) of the context, or None: a result of
+    an fexit program is none.
+    """
+    at = 0
+    for param in proto.params[1:] if tracepoint else proto.params:
+        if at == offset:
+            return param.type_id or None
+        at += _size(btf, param.type_id)
+    return None
 
 
 def _size(btf: Btf, type_id: int) -> int:

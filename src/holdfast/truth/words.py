@@ -34,6 +34,7 @@ class WordsClass(StrEnum):
     SECTION = "section"
     LINK = "link"
     CONTEXT = "context"
+    ACCESS = "access"
     SLEEPABLE = "sleepable"
     LICENSE = "license"
     PRIVILEGE = "privilege"
@@ -59,6 +60,7 @@ _MEANS: Final[dict[WordsClass, frozenset[ReasonCode]]] = {
     WordsClass.SECTION: frozenset({R.SECTION_MISSING}),
     WordsClass.LINK: frozenset({R.LINK_FAILED}),
     WordsClass.CONTEXT: frozenset({R.CONTEXT_REFUSED}),
+    WordsClass.ACCESS: frozenset({R.ACCESS_REFUSED}),
     # "x is not sleepable" is said of a target
     WordsClass.SLEEPABLE: frozenset({R.SLEEPABLE_REFUSED, R.TARGET_REFUSED}),
     WordsClass.LICENSE: frozenset({R.LICENSE_REFUSED}),
@@ -112,6 +114,8 @@ _VERIFIER: Final = (
     (WordsClass.MAP, r"cannot be used by|is not compatible with|maps? .*not.*(?:allowed|supported)"),
     (WordsClass.MAP, r"doesn't support|[Ss]leepable programs can only use|only (?:hash|array).*maps"),
     (WordsClass.MAP, r"cannot use bpf_(?:timer|spin_lock|list_head|rb_root)"),
+    (WordsClass.ACCESS, r"access beyond (?:struct|the end of member)|doesn't have field at offset"),
+    (WordsClass.ACCESS, r"cannot access ptr member|only read is supported|invalid negative access"),
     (WordsClass.CONTEXT, r"invalid bpf_context access|invalid ctx access|dereference of modified ctx"),
     (WordsClass.CONTEXT, r"func '.*' (?:doesn't have|arg\d|size)|invalid access to context"),
     # until 6.12 convert_ctx_accesses() met members that is_valid_access() had let through so

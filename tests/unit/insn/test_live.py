@@ -2,10 +2,19 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.insn.asm import EXIT, call, call_pc, if_, lddw, ldx, mov, mov_reg, st, stx
+from tests.unit.insn.asm import EXIT, call, call_pc, goto, if_, lddw, ldx, mov, mov_reg, st, stx
 
 from holdfast.insn import Instruction
-from holdfast.insn.live import ContextAccess, MapAddress, Token, explore, live_slots
+from holdfast.insn.live import (
+    ContextAccess,
+    MapAddress,
+    Origins,
+    Pointer,
+    PointerAccess,
+    Token,
+    explore,
+    live_slots,
+)
 
 RANDOM = call(7)
 
@@ -277,3 +286,38 @@ def test_the_verifier_does_not_know_that_the_context_is_not_null() -> None:
 def test_stores_to_the_context_are_told() -> None:
     insns = (mov_reg(6, 1), mov(2, 0), stx(6, 80, 2), st(1, 8, 7), stx(10, -8, 2), EXIT)
     assert explore(insns).context_stores == {2: ContextAccess(0, 80, 8), 3: ContextAccess(0, 8, 8)}
+
+
+def test_pointers_are_followed_from_their_origin() -> None:
+    insns = (ldx(6, 1, 8), ldx(2, 6, 16), mov_reg(3, 2), ldx(0, 3, 4), st(6, 24, 1), EXIT)
+    origins = Origins(True, {})
+    reached = explore(insns, origins=origins)
+    argument = Pointer(8)
+    assert reached.pointer_loads == {
+        1: PointerAccess(argument, 8),
+        3: PointerAccess(Pointer(8, ((1, 0),)), 8),
+    }
+    assert [one.pointer for one in reached.pointer_stores.values()] == [argument]
+    assert explore(insns).pointer_loads == {}
+
+
+def test_a_pointer_that_may_be_null_is_the_pointer_where_it_is_read_through() -> None:
+    # r6 = 0; if (random) r6 = call; if (r6) *r6
+    insns = (
+        mov(6, 0),
+        RANDOM,
+        if_(0, "==", 1, 2),
+        call(137),
+        mov_reg(6, 0),
+        if_(6, "==", 0, 1),
+        ldx(0, 6, 4),
+        EXIT,
+    )
+    reached = explore(insns, origins=Origins(False, {3: "tp"}))
+    assert reached.pointer_loads == {6: PointerAccess(Pointer("tp"), 8)}
+    assert 7 in reached.slots
+
+
+def test_two_pointers_at_one_load_are_none() -> None:
+    insns = (RANDOM, if_(0, "==", 1, 2), ldx(6, 1, 0), goto(1), ldx(6, 1, 8), ldx(0, 6, 4), EXIT)
+    assert explore(insns, origins=Origins(True, {})).pointer_loads == {}

@@ -216,6 +216,13 @@ def traced(w: Writer) -> None:
 
 
 TRACED = facts(traced)
+
+
+def traced_task(w: Writer) -> None:
+    w.typedef("btf_trace_sched_x", w.ptr(w.proto(0, ("data", w.u64), ("x", w.int), ("task", w.task_ptr))))
+
+
+MINE = "struct mine { int near; char pad[60]; int far; };"
 DENIED = ProbeFacts(kinds={KindUse(ProgramType.TRACING, AttachType.TRACE_FENTRY, False): False})
 BPF_ONLY = HostFacts(frozenset({"CAP_BPF"}))
 
@@ -717,6 +724,17 @@ CASES = (
         "argument",
         Side(program("tp_btf/sched_x", "return ctx[2];"), TRACED),
         Side(program("tp_btf/sched_x", "return ctx[1];"), TRACED),
+    ),
+    Case(
+        R.ACCESS_REFUSED,
+        "struct task_struct has 16 bytes here",
+        Side(
+            program("tp_btf/sched_x", "return ((struct mine *)ctx[1])->far;", before=MINE), facts(traced_task)
+        ),
+        Side(
+            program("tp_btf/sched_x", "return ((struct mine *)ctx[1])->near;", before=MINE),
+            facts(traced_task),
+        ),
     ),
     Case(
         R.CONTEXT_UNKNOWN,
