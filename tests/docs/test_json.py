@@ -171,6 +171,27 @@ def test_kernels_show_live() -> None:
         assert set((document[only] or [dict.fromkeys(told(f"show: {only}"))])[0]) == told(f"show: {only}")
 
 
+def test_verify_of_bundles() -> None:
+    """Of the rows: a boot takes its time, and another test has one."""
+    from holdfast.bundle import Count, Proved
+    from holdfast.terms import Verdict
+    from holdfast.truth.bundles_judge import BundleCase, VariantCase
+    from holdfast.truth.bundles_rows import bundle_case_row
+
+    proof = Proved((Count("frames", 1, 1),))
+    variant = VariantCase("v", "0" * 64, Verdict.LOADS, loaded=True, proof=proof)
+    row = bundle_case_row(BundleCase("b", "b", "k", Verdict.LOADS, "v", (variant,), ran="v"))
+    assert set(row) == told("verify: bundles")
+    assert set(row["variants"][0]) == told("verify: variants")
+    assert set(row["variants"][0]["proof"]) == told("verify: proofs")
+
+
+@pytest.mark.live
+def test_run_proves() -> None:
+    proof = printed("run", "--prove", BUNDLE)["proof"]
+    assert set(proof) == told("verify: proofs") and proof["works"]
+
+
 @pytest.mark.live
 def test_run() -> None:
     assert set(printed("run", "--dry-run", BUNDLE)) == told("check: bundles") | {"schema_version", "dry_run"}
