@@ -12,13 +12,9 @@ from holdfast.cli.exit_status import status_of
 from holdfast.cli.forms import CASE_FORMS, print_cases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from holdfast.bundle.bundle import Bundle
     from holdfast.bundle.plan import Plan
-    from holdfast.elf import ObjectSpec
     from holdfast.kernels import KernelFacts
-    from holdfast.predict import Predictor, ProgramVerdict
+    from holdfast.predict import ProgramVerdict
 
 __all__ = ["command"]
 
@@ -69,113 +65,19 @@ def command(
 
     Exit status: 0 all load, 4 something fails, 8 something cannot be told, 12 both, 1 error, 2 usage.
     """
-    from holdfast.cli.console import progress
-    from holdfast.cli.findings import Findings
-    from holdfast.cli.subjects import open_subjects
-    from holdfast.predict import Predictor
-    from holdfast.predict.memory import Memory
-    from holdfast.predict.wanted import wanted
-    from holdfast.truth.loads import PastLoads
+    from holdfast.cli.checked import check
 
-    release = _release(libbpf)
-    objects, bundles = open_subjects(paths)
-    _refuse_without_programs(objects)
-    everything = objects + [variant.spec for bundle in bundles for variant in bundle.variants]
-    facts = _facts(kernels, modules, None if no_probe else wanted(everything))
-    findings = Findings([bundle.path for bundle in bundles])
-    loads = None if predict_only else PastLoads(release)
-    memory = Memory()
-
-    def judge(spec: ObjectSpec, predictor: Predictor) -> list[ProgramVerdict]:
-        real = predictor.kernel.facts.real
-        verdicts = predictor.check(spec)
-        return findings.add(spec, real, verdicts if loads is None else loads.apply(verdicts, real))
-
-    predictors = [Predictor(kernel, release, memory) for kernel in facts]
-    # By object, so that what kernels answer alike is worked out once and forgotten; printed by kernel.
-    of_kernel: list[list[ProgramVerdict]] = [[] for _ in facts]
-    plans_of: list[list[Plan]] = [[] for _ in facts]
-    with progress("checking", len(facts) * (len(objects) + len(bundles))) as step:
-        for spec in objects:
-            for found, predictor in zip(of_kernel, predictors, strict=True):
-                found += judge(spec, predictor)
-                step(spec.path)
-            memory.forget(spec.sha256)
-        for bundle in bundles:
-            for planned, kernel, predictor in zip(plans_of, facts, predictors, strict=True):
-                planned.append(_plan(bundle, kernel, judge, predictor))
-                step(bundle.name)
-    verdicts = [verdict for found in of_kernel for verdict in found]
-    plans = [plan for planned in plans_of for plan in planned]
+    done = check(
+        paths, kernels, modules=modules, libbpf=libbpf, probe=not no_probe, predict_only=predict_only
+    )
     if form == "text":
-        _print(facts, verdicts, plans, verbose)
-        for spec in objects:
+        _print(done.kernels, done.verdicts, done.plans, verbose)
+        for spec in done.objects:
             if not spec.programs:
                 click.echo(f"{spec.path}: no programs")
     else:
-        _print_form(form, facts, verdicts, plans)
-    return status_of([v.verdict for v in verdicts] + [plan.verdict for plan in plans])
-
-
-def _release(text: str | None) -> tuple[int, int]:
-    """The libbpf to judge for: as asked, else the one that would load here."""
-    from holdfast.cli.subjects import read_release
-    from holdfast.errors import LibbpfError
-    from holdfast.predict import DEFAULT_LIBBPF
-
-    if text is not None:
-        return read_release(text)
-    from holdfast.libbpf import library
-
-    try:
-        major, minor = library().version[:2]
-    except LibbpfError:
-        return DEFAULT_LIBBPF  # nothing loads here; the newest is the fair assumption
-    return major, minor
-
-
-def _refuse_without_programs(objects: list[ObjectSpec]) -> None:
-    """An object that libbpf refuses and that has no program to give the verdict of must not pass."""
-    from holdfast.errors import ObjectFileError
-
-    for spec in objects:
-        if spec.problems and not spec.programs:
-            problem = spec.problems[0]
-            message = f"libbpf refuses the object: {problem.message} ({problem.rule})"
-            raise ObjectFileError(spec.path, message, hint=problem.hint)
-
-
-def _facts(selectors: tuple[str, ...], modules: str, probe: object) -> list[KernelFacts]:
-    from holdfast.errors import UsageError
-    from holdfast.kernels.probed import Wanted
-    from holdfast.kernels.select import select
-
-    found = select(selectors, probe=probe if isinstance(probe, Wanted) else None)
-    if modules == "all":
-        return found
-    names = set() if modules == "none" else set(filter(None, modules.split(",")))
-    result = []
-    for kernel in found:
-        there = {*kernel.modules, *(kernel.module_names or ())}
-        unknown = sorted(names - there)
-        if unknown:
-            raise UsageError(
-                f"--modules: {kernel.id} has no module {unknown[0]!r}",
-                hint="give the names of modules as /proc/modules spells them",
-            )
-        result.append(kernel.with_modules(names))
-    return result
-
-
-def _plan(
-    bundle: Bundle,
-    kernel: KernelFacts,
-    judge: Callable[[ObjectSpec, Predictor], list[ProgramVerdict]],
-    predictor: Predictor,
-) -> Plan:
-    from holdfast.bundle.plan import plan
-
-    return plan(bundle, kernel, lambda spec, _facts: judge(spec, predictor))
+        _print_form(form, done.kernels, done.verdicts, done.plans)
+    return status_of([v.verdict for v in done.verdicts] + [plan.verdict for plan in done.plans])
 
 
 def _print_form(

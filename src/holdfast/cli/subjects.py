@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from holdfast.bundle.bundle import Bundle
@@ -14,24 +14,41 @@ if TYPE_CHECKING:
 
 __all__ = ["open_subjects", "read_release"]
 
+_MANIFEST: Final = "holdfast.toml"
+
 
 def open_subjects(paths: Sequence[str]) -> tuple[list[ObjectSpec], list[Bundle]]:
-    """The objects and the bundles among these paths; a bundle is a folder or its ``holdfast.toml``.
+    """The objects and the bundles among these paths. A bundle is a folder with a ``holdfast.toml``, or that
+    file; of any other folder it is all objects, ``*.o`` at any depth.
 
-    Raises what :func:`holdfast.elf.open_object` and :meth:`holdfast.bundle.Bundle.open` raise.
+    Raises what :func:`holdfast.elf.open_object` and :meth:`holdfast.bundle.Bundle.open` raise, and
+    :exc:`~holdfast.errors.UsageError` for a folder with nothing in it.
     """
     from holdfast.elf import open_object
 
     objects: list[ObjectSpec] = []
     bundles: list[Bundle] = []
-    for path in paths:
-        if Path(path).is_dir() or Path(path).name == "holdfast.toml":
+    for given in paths:
+        path = Path(given)
+        if path.name == _MANIFEST or (path / _MANIFEST).is_file():
             from holdfast.bundle.bundle import Bundle  # brings tomllib, which an object has no use for
 
-            bundles.append(Bundle.open(path if Path(path).is_dir() else Path(path).parent))
+            bundles.append(Bundle.open(path.parent if path.name == _MANIFEST else path))
+        elif path.is_dir():
+            objects += [open_object(str(one)) for one in _objects_in(path)]
         else:
-            objects.append(open_object(path))
+            objects.append(open_object(given))
     return objects, bundles
+
+
+def _objects_in(folder: Path) -> list[Path]:
+    from holdfast.errors import UsageError
+
+    found = sorted(folder.rglob("*.o"))
+    if not found:
+        hint = "name *.o files, a folder of them, or a bundle: a folder with a holdfast.toml"
+        raise UsageError(f"{folder} has no objects in it", hint=hint)
+    return found
 
 
 def read_release(text: str) -> tuple[int, int]:

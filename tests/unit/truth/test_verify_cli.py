@@ -169,9 +169,9 @@ def test_the_fixture_for_other_projects(run: Callable[..., Result], two: Path) -
 def test_the_fixture_predicts(monkeypatch: pytest.MonkeyPatch, two: Path) -> None:
     import holdfast.kernels.select
 
-    monkeypatch.setattr(holdfast.kernels.select, "select", lambda kernels: [kernel()])
+    monkeypatch.setattr(holdfast.kernels.select, "select", lambda kernels, **_: [kernel()])
     pytest_plugin._require(two, kernels=["k"])
     old = kernel(without=["BPF_PROG_TYPE_SCHED_CLS", "BPF_PROG_TYPE_SCHED_CLS_prog"])
-    monkeypatch.setattr(holdfast.kernels.select, "select", lambda kernels: [old])
+    monkeypatch.setattr(holdfast.kernels.select, "select", lambda kernels, **_: [old])
     with pytest.raises(pytest.fail.Exception, match=r"two on file/6\.12\.0 does not load: PROGRAM_TYPE"):
         pytest_plugin._require(two, kernels=["k"])
