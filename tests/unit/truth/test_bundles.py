@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,18 +11,20 @@ from typing import Any, ClassVar, Self
 from xml.etree import ElementTree
 
 import pytest
+from click.testing import CliRunner, Result
 from tests.unit.bundle.manifests import MINIMAL, minimal_object, write_bundle
 from tests.unit.predict.fake import kernel
 
 from holdfast.bundle import Bundle, Count, Proved
 from holdfast.bundle.plan import Plan, PlanReason, PlanStep
+from holdfast.cli import verify
 from holdfast.cli.verify_bundles import explained, status_of_bundles
 from holdfast.errors import HoldfastError, ManifestError
 from holdfast.load.prove import prepared
 from holdfast.report.cases import State
 from holdfast.report.junit import junit
 from holdfast.terms import Verdict
-from holdfast.truth import run
+from holdfast.truth import ground, run, workers
 from holdfast.truth.bundles import bundles_of, modules_of, packages_of, part_of, plans
 from holdfast.truth.bundles_judge import BundleCase, bundle_cases
 from holdfast.truth.bundles_rows import bundle_case_row, case_of_bundle
@@ -308,3 +311,41 @@ def test_forms(bundle: Bundle) -> None:
     found = bundle_case_row(bad)
     assert found["works"] is False and found["variant"] == "second" and found["variants"][0]["errno"] == 22
     assert found["fallback_proof"]["counts"] == [{"what": "frames", "right": 3, "of": 3}]
+
+
+def test_the_verb(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guests are made up; the proof's package is never imported here, as it would only be in a guest."""
+    text = (tmp_path / "holdfast.toml").read_text()
+    (tmp_path / "holdfast.toml").write_text(text.replace('prepare = "json:dumps"\n', ""))
+    sent: list[Task] = []
+
+    def made_up(tasks: Sequence[Task], jobs: int) -> Iterator[run.Event]:
+        for task in tasks:
+            sent.append(task)
+            for load in task.loads:
+                one = {"program": "prog", "loaded": load.name.endswith("second.bpf.o"), "errno": 22}
+                yield run.Said(task.kernel, one | {"sha256": load.sha256})
+            yield from (BundleSaid(task.kernel, 0, said.row) for said in answers())
+
+    monkeypatch.setattr(ground, "grounds", lambda *_, **__: [ground.Ground(kernel(), (tmp_path / "k.deb",))])
+    monkeypatch.setattr(workers, "carry_out_all", made_up)
+    monkeypatch.setattr(verify, "_loader", lambda: (1, 7, 0))
+
+    def verb(*words: str) -> Result:
+        result = CliRunner().invoke(verify.command, [str(tmp_path), *words], standalone_mode=False)
+        assert result.exception is None, result.exception
+        # one variant fails, and another one does the job
+        assert result.return_value == 0
+        return result
+
+    said = verb().stdout
+    assert "1. first" in said and "1 run a variant" in said
+    assert "first.bpf.o: prog" not in said
+    (task,) = sent
+    assert task.modules[-1] == "tun" and task.packages == ("prover", "numpy")
+    assert task.bundles[0].trials == TRIALS
+    document = json.loads(verb("--format", "json").stdout)
+    assert document["bundles"][0]["variant"] == "second" and len(document["results"]) == 2
+    root = ElementTree.fromstring(verb("--format", "junit").stdout.partition("?>")[2])
+    assert (root.get("tests"), root.get("failures")) == ("1", "0")
+    assert "the plan   SKIPPED" in verb("--explain", "first").stdout

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""net/rss in booted kernels: each variant that loads steers frames through a TAP as it should."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from tests import bootkernels
+
+from holdfast.cli.verify import command
+from holdfast.rss.shipped import bundle_path
+
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
+
+@pytest.fixture
+def built_rss() -> Path:
+    folder = bundle_path()
+    if not list(folder.glob("*.bpf.o")):
+        assert os.environ.get("CI") != "true", "make setup builds it"
+        pytest.skip("bundles/net/rss is not built: scripts/build-bpf")
+    return folder
+
+
+def test_net_rss_works_in_every_kernel(
+    built_rss: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bootkernels.kernels()  # skips where nothing can be booted
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    line = [str(built_rss)]
+    for package in bootkernels.to_boot(bootkernels.FOLDER, os.environ):
+        line += ["--kernel", str(package)]
+    status = command.main([*line, "--format", "json"], standalone_mode=False)
+    found = json.loads(capsys.readouterr().out)["bundles"]
+    assert found and status == 0, [one["fails"] + one["open"] for one in found]
+    for one in found:
+        variants = {row["name"]: row for row in one["variants"]}
+        assert one["works"] and one["variant"] == one["best"], one
+        # helpers goes back to 5.10, and every variant that loads was given frames
+        assert variants["helpers"]["loaded"], one
+        for row in variants.values():
+            assert row["right"] is True, row
+            assert row["works"] is (True if row["loaded"] else None), row
+            if row["loaded"]:
+                assert [count["of"] for count in row["proof"]["counts"]] == [24, 4000, 1000]
+                assert sum(row["proof"]["details"]["queues"]) == 5024
+            else:
+                assert row["errno"] and row["words"], row
+        assert one["fallback_proof"]["works"]
+
+    # what was proven is remembered, for just these objects and Python files
+    monkeypatch.setattr("holdfast.vm.boot.Guest.boot", None)
+    assert command.main([*line, "--format", "junit"], standalone_mode=False) == 0
+    assert 'failures="0" errors="0" skipped="0"' in capsys.readouterr().out
