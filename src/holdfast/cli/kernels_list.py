@@ -49,7 +49,7 @@ def command(selectors: tuple[str, ...], form: str) -> int:
                 "source": kept.source,
                 "package": kept.package or None,
                 "builtin": entry.is_builtin,
-                "probes": kept.has_probes,
+                "probes": entry.has_probes,
             }
         )
     if selectors:

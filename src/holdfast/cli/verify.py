@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from holdfast.truth.bundles_run import BundleSaid
     from holdfast.truth.ground import Ground
     from holdfast.truth.judge import Predictions
+    from holdfast.truth.probes import Probed, ProbeSaid
     from holdfast.truth.run import Said, Task, Trouble
     from holdfast.truth.subject import Subject
 
@@ -52,6 +53,11 @@ _ROWS = Path("tests/truth/rows.tsv")
 )
 @click.option("--accelerator", type=click.Choice(["kvm", "tcg"]), help="Use just this one.")
 @click.option("--afresh", is_flag=True, help="Load again what was loaded in runs before.")
+@click.option(
+    "--probe",
+    is_flag=True,
+    help="Ask kernels of the catalogue, too, what they can do, and keep it; those that were not asked yet.",
+)
 @click.option("--score", is_flag=True, help="Boot nothing: score predictions against the rows of a file.")
 @click.option(
     "--rows",
@@ -80,6 +86,7 @@ def command(
     jobs: int | None,
     accelerator: str | None,
     afresh: bool,
+    probe: bool,
     score: bool,
     rows: Path | None,
     explain: tuple[str, ...],
@@ -123,6 +130,7 @@ def command(
         accelerator=accelerator,
         afresh=afresh,
         bundles=bundles,
+        probe=probe,
     )
     if rows is not None:
         _keep(rows, found, done)
@@ -142,6 +150,8 @@ class Verified:
     loader: str
     bundles: list[BundleCase] = field(default_factory=list)
     outer: list[Case] = field(default_factory=list)
+    probed: list[Probed] = field(default_factory=list)
+    troubles: list[Trouble] = field(default_factory=list)
 
 
 def verify(
@@ -153,15 +163,23 @@ def verify(
     accelerator: str | None = None,
     afresh: bool = False,
     bundles: Sequence[Bundle] = (),
+    probe: bool = False,
 ) -> Verified:
     """Predict, boot, load, compare; the options are those of the verb. ``found`` has the variants of
     ``bundles``, too.
     """
+    from holdfast.truth.run import Trouble
+
     version = _loader()
     grounds = _grounds(kernels, packages)
     predicted = _predict(found, grounds, version[:2])
     loader = "libbpf-{}.{}.{}".format(*version)
     tasks = _tasks(found, grounds, loader, accelerator, afresh)
+    if probe:
+        from holdfast.truth.probes import wants_probe
+
+        asked = {ground.id for ground in grounds if wants_probe(ground)}
+        tasks = [replace(task, probe=task.kernel in asked) for task in tasks]
     planned: dict[tuple[int, str], Plan] = {}
     if bundles:
         from holdfast.cli.verify_bundles import with_bundles
@@ -170,15 +188,19 @@ def verify(
         planned = plans(bundles, [ground.facts for ground in grounds], predicted)
         tasks = with_bundles(tasks, bundles, planned)
     trials = sum(len(part.trials) for task in tasks for part in task.bundles)
-    said, trial_said, troubles = _carry_out(tasks, jobs, len(predicted) + trials)
+    heard = _carry_out(tasks, jobs, len(predicted) + trials)
+    said, trial_said = heard.said, heard.trials
+    troubles = [Trouble(one.id, one.problem) for one in grounds if one.problem] + heard.troubles
+    probed = _probed(heard.probes, grounds, troubles)
     cases = _cases(found, grounds, predicted, said, troubles)
     if not planned:
-        return Verified(cases, grounds, said, loader, outer=cases)
+        return Verified(cases, grounds, said, loader, outer=cases, probed=probed, troubles=troubles)
     from holdfast.truth.bundles_judge import bundle_cases
 
     inner = {str(variant.path) for bundle in bundles for variant in bundle.variants}
     outer = [case for case in cases if case.object not in inner]
-    return Verified(cases, grounds, said, loader, bundle_cases(planned, trial_said, troubles), outer)
+    carried = bundle_cases(planned, trial_said, troubles)
+    return Verified(cases, grounds, said, loader, carried, outer, probed, troubles)
 
 
 def _loader() -> tuple[int, int, int]:
@@ -226,36 +248,63 @@ def _tasks(
             afresh,
         )
         for ground in grounds
+        if ground.paths
     ]
 
 
-def _carry_out(
-    tasks: list[Task], jobs: int | None, total: int
-) -> tuple[dict[tuple[str, str, str], Said], list[BundleSaid], list[Trouble]]:
+@dataclass(slots=True)
+class _Heard:
+    """What came of tasks."""
+
+    said: dict[tuple[str, str, str], Said] = field(default_factory=dict)
+    trials: list[BundleSaid] = field(default_factory=list)
+    probes: list[ProbeSaid] = field(default_factory=list)
+    troubles: list[Trouble] = field(default_factory=list)
+
+
+def _carry_out(tasks: list[Task], jobs: int | None, total: int) -> _Heard:
     from contextlib import closing
 
     from holdfast.cli.console import progress
+    from holdfast.truth.probes import ProbeSaid
     from holdfast.truth.run import Said, Trouble
     from holdfast.truth.workers import carry_out_all, default_jobs, shared_out
 
     jobs = jobs or default_jobs(len(tasks))
-    said: dict[tuple[str, str, str], Said] = {}
-    trials: list[BundleSaid] = []
-    troubles: list[Trouble] = []
+    heard = _Heard()
     with (
         progress("loading", total or None) as step,
         closing(carry_out_all(shared_out(tasks, jobs), jobs)) as events,
     ):
         for event in events:
+            if isinstance(event, Trouble):
+                heard.troubles.append(event)
+                continue
             if isinstance(event, Said):
-                said[event.kernel, event.row["sha256"], event.row["program"]] = event
-                step(f"on {event.kernel}")
-            elif isinstance(event, Trouble):
-                troubles.append(event)
+                heard.said[event.kernel, event.row["sha256"], event.row["program"]] = event
+            elif isinstance(event, ProbeSaid):
+                heard.probes.append(event)
+                continue
             else:
-                trials.append(event)
-                step(f"on {event.kernel}")
-    return said, trials, troubles
+                heard.trials.append(event)
+            step(f"on {event.kernel}")
+    return heard
+
+
+def _probed(said: list[ProbeSaid], grounds: list[Ground], troubles: list[Trouble]) -> list[Probed]:
+    """What kernels answered, kept; what cannot be kept is trouble."""
+    from holdfast.errors import HoldfastError
+    from holdfast.truth.probes import PROBE, keep
+    from holdfast.truth.run import Trouble
+
+    of = {ground.id: ground for ground in grounds}
+    kept = []
+    for one in said:
+        try:
+            kept.append(keep(one, of[one.kernel]))
+        except HoldfastError as error:
+            troubles.append(Trouble(one.kernel, error.message, program=PROBE))
+    return kept
 
 
 def _keep(path: Path, found: list[Subject], done: Verified) -> None:
@@ -323,6 +372,17 @@ def _print_text(done: Verified, explain: tuple[str, ...], echo: Callable[[str], 
             echo("")
         for line in (*bundles_tables(done.bundles), bundles_summary(done.bundles)):
             echo(line)
+    for probed in done.probed:
+        for line in probed.lines():
+            echo(line)
+    for trouble in _of_probes(done.troubles):
+        echo(f"{trouble.kernel}: not asked: {trouble.message}")
+
+
+def _of_probes(troubles: list[Trouble]) -> list[Trouble]:
+    from holdfast.truth.probes import PROBE
+
+    return [one for one in troubles if one.program == PROBE]
 
 
 def _print_explained(done: Verified, explain: tuple[str, ...], echo: Callable[[str], object]) -> None:
@@ -359,6 +419,7 @@ def _document(done: Verified) -> dict[str, Any]:
         "loader": done.loader,
         "kernels": [{"id": ground.id, "release": ground.facts.release} for ground in done.grounds],
         "bundles": [bundle_case_row(one) for one in done.bundles],
+        "probed": [one.to_dict() for one in done.probed],
         "results": [
             {
                 "object": case.object,
@@ -390,4 +451,4 @@ def _status(done: Verified) -> ExitStatus:
             status |= ExitStatus.UNKNOWN
         elif not case.loaded:
             status |= ExitStatus.FAILS
-    return status
+    return status | (ExitStatus.UNKNOWN if _of_probes(done.troubles) else ExitStatus.OK)

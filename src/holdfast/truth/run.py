@@ -27,6 +27,7 @@ from holdfast.vm.series import carry_out
 if TYPE_CHECKING:
     from holdfast.truth.bundles import BundlePart
     from holdfast.truth.bundles_run import BundleSaid
+    from holdfast.truth.probes import ProbeSaid
 
 __all__ = ["Event", "Said", "Task", "Trouble", "carry_out_task"]
 
@@ -44,7 +45,7 @@ class Task:
     ``paths`` are the kernel's package or image and its other parts; ``kernel`` is its id; ``folder`` keeps
     the journals, None keeps none; ``accelerator`` as :meth:`holdfast.vm.Guest.boot` takes it; ``afresh`` does
     not look at what is remembered. ``packages`` are those of Python, by import name, that proofs of
-    ``bundles`` need besides Holdfast.
+    ``bundles`` need besides Holdfast. With ``probe`` the kernel is asked what it can do at the end.
     """
 
     kernel: str
@@ -57,6 +58,7 @@ class Task:
     afresh: bool = False
     bundles: tuple[BundlePart, ...] = field(default=(), repr=False)
     packages: tuple[str, ...] = ()
+    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Trouble:
 
 
 _Part = tuple[Load, tuple[str, ...]]
-Event = Union[Said, Trouble, "BundleSaid"]
+Event = Union[Said, Trouble, "BundleSaid", "ProbeSaid"]
 """What comes of a task, one by one."""
 
 
@@ -116,6 +118,10 @@ def carry_out_task(task: Task, *, boots: int = _BOOTS) -> Iterator[Event]:
         bundles = BundleWork(task.kernel, task.bundles, kept, afresh=task.afresh)
         yield from bundles.remembered
         works.append(bundles)
+    if task.probe:
+        from holdfast.truth.probes import ProbeWork
+
+        works.append(ProbeWork(task.kernel))
     if not any(work.left for work in works):
         return
     kernel = unpacked or _unpacked(task, build)

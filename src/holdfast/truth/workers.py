@@ -35,18 +35,23 @@ def default_jobs(kernels: int) -> int:
 
 
 def shared_out(tasks: Sequence[Task], jobs: int) -> list[Task]:
-    """The tasks with their objects shared out where there are fewer kernels than jobs; bundles stay with the
-    first.
+    """The tasks with their objects shared out where there are fewer kernels than jobs; bundles and the
+    survey stay with the first.
     """
     each = jobs // len(tasks) if tasks else 1
     if each < 2:
         return list(tasks)
     parts = [
-        replace(task, loads=task.loads[first::each], bundles=() if first else task.bundles)
+        replace(
+            task,
+            loads=task.loads[first::each],
+            bundles=() if first else task.bundles,
+            probe=task.probe and not first,
+        )
         for task in tasks
         for first in range(each)
     ]
-    return [part for part in parts if part.loads or part.bundles]
+    return [part for part in parts if part.loads or part.bundles or part.probe]
 
 
 def carry_out_all(tasks: Sequence[Task], jobs: int) -> Generator[Event, None, None]:

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 
 from holdfast.errors import UsageError
 from holdfast.kernels.cache import Cache
+from holdfast.kernels.catalogue.asked import Asked
 from holdfast.kernels.catalogue.index import KernelRow
 from holdfast.kernels.catalogue.store import Catalogue
 from holdfast.kernels.facts import KernelFacts
@@ -35,9 +36,16 @@ class Entry:
         """Whether it came with Holdfast."""
         return self.catalogue.read_only
 
+    @property
+    def has_probes(self) -> bool:
+        """Whether it was asked, before it came into its catalogue or since."""
+        return self.row.has_probes or Asked.open().has(self.row)
+
     def facts(self, cache: Cache | None = None) -> KernelFacts:
-        """See :meth:`Catalogue.facts`."""
-        return self.catalogue.facts(self.row.id, cache=cache)
+        """See :meth:`Catalogue.facts`; with the answers that were kept beside a catalogue without any."""
+        facts = self.catalogue.facts(self.row.id, cache=cache)
+        asked = None if self.row.has_probes else Asked.open().get(self.row)
+        return facts if asked is None else facts.with_probes(asked)
 
     def record(self) -> KernelRecord:
         """See :meth:`Catalogue.record`."""

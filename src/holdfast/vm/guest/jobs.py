@@ -40,7 +40,13 @@ def load_objects(objects: Sequence[Mapping[str, Any]]) -> _Rows:
 def probe(
     kfuncs: Sequence[str] | None = None, only: Sequence[str] | None = None
 ) -> Generator[dict[str, Any], None, dict[str, Any]]:
-    """Ask everything that can be asked by trial; see :func:`holdfast.kernels.probe.as_job.ask`."""
+    """Ask everything that can be asked by trial; see :func:`holdfast.kernels.probe.as_job.ask`.
+
+    The value has ``modules`` as well: the names of those that are loaded.
+    """
     from holdfast.kernels.probe import as_job
 
-    return as_job.ask(kfuncs) if only is None else as_job.ask(kfuncs, only)
+    asked = as_job.ask(kfuncs) if only is None else as_job.ask(kfuncs, only)
+    answers = yield from asked
+    with open("/proc/modules") as modules:  # noqa: PTH123  pathlib costs a guest half a second
+        return answers | {"modules": sorted(line.split()[0] for line in modules)}
