@@ -80,7 +80,7 @@ def of_queue(number: int) -> bytes:
 def listen(frames: int, queues: int) -> list[list[int]]:
     """(queue, number in its last four bytes) of each frame that arrives; -1 for one without a queue.
 
-    Says that it listens by a frame of its own; ends when all are there, or none came for five seconds.
+    Says that it listens by a frame of its own; ends when all are there, or none came for twenty seconds.
     """
     name = interface()
     sockets: dict[int, tuple[int, socket.socket]] = {}
@@ -102,7 +102,7 @@ def listen(frames: int, queues: int) -> list[list[int]]:
     sender = sockets[min(sockets)][1]
     sender.send(b"\xff" * 6 + SOURCE + struct.pack("!H", GO) + bytes(46))
     while len(got) < frames:
-        ready = poll.poll(5000)
+        ready = poll.poll(20_000)
         if not ready:
             break
         for fd, _ in ready:
