@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The proof of bundles with the interface of net/rss: frames through a TAP, or through the fallback.
+"""The proofs of bundles that steer: frames through a TAP, or through the fallback.
 
 The expected queue of a published vector follows from its published hash, that of a random flow from
-:mod:`holdfast.rss.reference`. A second round, under another key, other types and another table, shows that
-settings are honoured and not built in.
+:mod:`holdfast.rss.reference`. A round under another key, other types and another table shows that settings
+are honoured and not built in.
 """
 
 from __future__ import annotations
@@ -11,23 +11,30 @@ from __future__ import annotations
 import random
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from holdfast.bundle.proof import Count, Proved
 from holdfast.errors import KernelAccessError, PrivilegeError
+from holdfast.rss import reference
 from holdfast.rss.config import RssConfig
-from holdfast.rss.demo import Frame, demo_frames
+from holdfast.rss.demo import Frame
 from holdfast.rss.kernel import KernelSteering
+from holdfast.rss.qemu_maps import TABLE_LEN, QemuSteering
 from holdfast.rss.tap import MultiqueueTap
-from holdfast.rss.terms import ALL_TYPES, HashType
+from holdfast.rss.terms import ALL_TUNNELS, ALL_TYPES, HashType, TunnelType
+from holdfast.rss.traffic import random_frames
+from holdfast.rss.tunnel_traffic import random_tunnels
 from holdfast.rss.vectors import KEY, VECTORS
 
-__all__ = ["Steered", "prepare", "prove"]
+__all__ = ["Steered", "prepare", "prepare_qemu", "prepare_tunnels", "prove", "prove_qemu"]
 
 QUEUES: Final = 4
 FLOWS: Final = (4000, 1000)
-"""Random flows of the first and of the second round."""
+"""Random flows before and after the settings change."""
+TUNNELS: Final = 2000
+"""Random flows inside tunnels."""
 _BATCH: Final = 32  # frames on their way at once; a queue of a TAP holds 500 (TUN_READQ_SIZE)
 _PATIENCE: Final = 2.0  # seconds for a batch to arrive
 _SHOWN: Final = 5
@@ -55,27 +62,61 @@ _Deliver = Callable[[Sequence[bytes]], list[int | None]]
 
 
 def prepare() -> list[dict[str, Any]]:
-    """Returns the rounds of :func:`prove`: settings, and frames with the queue that each must reach.
+    """Returns the rounds of :func:`prove` for net/rss: settings, and frames with the queue that each must
+    reach.
 
     That is the slow part (the reference takes a hash bit by bit), so it is not done in a booted kernel.
     """
-    chance = random.Random(20)
+    return _rounds(512)
+
+
+def prepare_qemu() -> list[dict[str, Any]]:
+    """Returns the rounds of :func:`prove_qemu`, with tables that QEMU's map has room for."""
+    return _rounds(TABLE_LEN)
+
+
+def prepare_tunnels() -> list[dict[str, Any]]:
+    """Returns the rounds of :func:`prove` for net/rss-tunnel: all tunnels looked into, then some alone."""
+    first = RssConfig(KEY, table=_table(512, 30), unclassified=2, tunnel_types=ALL_TUNNELS)
+    some = TunnelType.VXLAN | TunnelType.GRE_2890 | TunnelType.IPIP
+    second = replace(first, key=random.Random(31).randbytes(40), tunnel_types=some)
+    return [
+        *_rounds(512),
+        _round("random flows inside tunnels", first, _judged(first, random_tunnels(TUNNELS, 3))),
+        _round("random flows, some tunnels looked into", second, _judged(second, random_tunnels(TUNNELS, 4))),
+    ]
+
+
+def _rounds(length: int) -> list[dict[str, Any]]:
     first = RssConfig.spread(KEY, QUEUES, unclassified=QUEUES - 1)
-    table = tuple(chance.randrange(QUEUES) for _ in range(512))
     types = ALL_TYPES & ~(HashType.TCPv4 | HashType.UDP_EX)
-    second = RssConfig(chance.randbytes(40), types, table, unclassified=1)
+    second = RssConfig(random.Random(20).randbytes(40), types, _table(length, 21), unclassified=1)
     published = [
         Frame(data, kind, first.queue_of(value)) for one in VECTORS for data, kind, value in one.frames()
     ]
-    flows, again = (
-        list(demo_frames(config, count, seed)[1])
-        for seed, (config, count) in enumerate(zip((first, second), FLOWS, strict=True), 1)
-    )
     return [
         _round("frames of the published vectors", first, published),
-        _round("random flows", first, flows),
-        _round("random flows after a change of key, types and table", second, again),
+        _round("random flows", first, _judged(first, random_frames(FLOWS[0], 1))),
+        _round(
+            "random flows after a change of key, types and table",
+            second,
+            _judged(second, random_frames(FLOWS[1], 2)),
+        ),
     ]
+
+
+def _table(length: int, seed: int) -> tuple[int, ...]:
+    chance = random.Random(seed)
+    return tuple(chance.randrange(QUEUES) for _ in range(length))
+
+
+def _judged(config: RssConfig, frames: Iterable[bytes]) -> list[Frame]:
+    found = []
+    for data in frames:
+        kind, hashed = reference.select(reference.dissect(data, config.tunnel_types), config.types)
+        queue = config.queue_of(reference.toeplitz(config.key, hashed)) if kind else config.unclassified
+        found.append(Frame(data, kind, queue))
+    return found
 
 
 def _round(what: str, config: RssConfig, frames: Sequence[Frame]) -> dict[str, Any]:
@@ -83,6 +124,7 @@ def _round(what: str, config: RssConfig, frames: Sequence[Frame]) -> dict[str, A
         "what": what,
         "key": config.key,
         "types": int(config.types),
+        "tunnels": int(config.tunnel_types),
         "table": bytes(config.table),  # QUEUES is far below 256
         "unclassified": config.unclassified,
         "frames": b"".join(one.data for one in frames),
@@ -102,7 +144,7 @@ def _frames_of(one: Mapping[str, Any]) -> Iterator[Frame]:
 
 def prove(outcome: Steered, rounds: Sequence[Mapping[str, Any]]) -> Proved:
     """Steers frames with what runs, and counts those that reach the right queue; ``rounds`` as
-    :func:`prepare` returns them.
+    :func:`prepare` or :func:`prepare_tunnels` return them.
 
     A TAP in a network namespace of its own is made and gone at the return; the fallback needs none. Programs
     and maps stay the caller's. Where no TAP can be had, that is what the result says.
@@ -110,14 +152,26 @@ def prove(outcome: Steered, rounds: Sequence[Mapping[str, Any]]) -> Proved:
     if outcome.is_fallback:
         steering = outcome.fallback()
         return _run(rounds, steering.configure, lambda batch: [steering.classify(one).queue for one in batch])
+    tunnels = TunnelType(max(one["tunnels"] for one in rounds))
+    kernel = KernelSteering(outcome.map, outcome.program("steer").fd, supported_tunnel_types=tunnels)
+    return _on_a_tap(kernel, rounds)
+
+
+def prove_qemu(outcome: Steered, rounds: Sequence[Mapping[str, Any]]) -> Proved:
+    """As :func:`prove`, of net/rss-qemu: settings are written into the maps as QEMU does it."""
+    if outcome.is_fallback:
+        return Proved(cannot="without a program QEMU hashes by itself, and nothing of this is here")
+    return _on_a_tap(QemuSteering(outcome.map, outcome.program("steer").fd), rounds)
+
+
+def _on_a_tap(steering: KernelSteering | QemuSteering, rounds: Sequence[Mapping[str, Any]]) -> Proved:
     try:
         tap = MultiqueueTap(QUEUES)
     except (KernelAccessError, PrivilegeError) as error:
         return Proved(cannot=error.message)
     with tap:
-        kernel = KernelSteering(outcome.map, outcome.program("steer").fd)
-        tap.set_steering(kernel.program_fd)
-        return _run(rounds, kernel.configure, lambda batch: _through(tap, batch))
+        tap.set_steering(steering.program_fd)
+        return _run(rounds, steering.configure, lambda batch: _through(tap, batch))
 
 
 def _run(
@@ -127,7 +181,7 @@ def _run(
     queues, types = [0] * QUEUES, Counter[str]()
     lost = 0
     for one in rounds:
-        configure(RssConfig(one["key"], HashType(one["types"]), tuple(one["table"]), one["unclassified"]))
+        configure(_config(one))
         frames = list(_frames_of(one))
         right = 0
         for first in range(0, len(frames), _BATCH):
@@ -145,6 +199,11 @@ def _run(
         counts.append(Count(one["what"], right, len(frames)))
     details = {"queues": queues, "types": dict(sorted(types.items())), "lost": lost}
     return Proved(tuple(counts), tuple(wrong), details=details)
+
+
+def _config(one: Mapping[str, Any]) -> RssConfig:
+    types, tunnels = HashType(one["types"]), TunnelType(one["tunnels"])
+    return RssConfig(one["key"], types, tuple(one["table"]), one["unclassified"], tunnels)
 
 
 def _through(tap: MultiqueueTap, batch: Sequence[bytes]) -> list[int | None]:
