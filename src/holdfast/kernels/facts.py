@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -75,7 +75,7 @@ class KernelFacts:
     source: str
     vmlinux: Btf | None
     modules: Mapping[str, Btf] = field(default_factory=dict)
-    module_names: frozenset[str] | None = None
+    module_names: Set[str] | None = None
     config: Mapping[str, str] | None = None
     host: HostFacts | None = None
     probes: ProbeFacts | None = None

@@ -129,6 +129,10 @@ class Expanded:
         names = str(self._text(0), "utf-8", "surrogateescape")
         return names.split("\n") if names else []
 
+    def has_module_names(self) -> bool:
+        """Whether they are known; does not read them."""
+        return bool(self._text(0))
+
     def has_config(self) -> bool:
         """Whether the config is known; does not read it."""
         return not _is_null(self._text(1))

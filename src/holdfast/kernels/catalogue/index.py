@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from hashlib import blake2b
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -49,6 +50,8 @@ class KernelRow:
 
 
 _COLUMNS: Final = tuple(one.name for one in fields(KernelRow))
+_PROBES: Final = _COLUMNS.index("has_probes")  # a number to SQLite
+_values: Final[Callable[[KernelRow], tuple[str | int, ...]]] = attrgetter(*_COLUMNS)
 
 
 def read(folder: Path) -> list[KernelRow]:
@@ -62,13 +65,13 @@ def read(folder: Path) -> list[KernelRow]:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if application == _APPLICATION and version != FORMAT:
                 raise ForeignError(f"format {version}")
-            if application != _APPLICATION or db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-                raise DamagedError("the index fails SQLite's own check")
+            if application != _APPLICATION:
+                raise DamagedError("it is no index of a catalogue")
             rows = db.execute(f"SELECT {', '.join(_COLUMNS)} FROM kernels ORDER BY id").fetchall()
             [(digest,)] = db.execute("SELECT digest FROM whole").fetchall()
     except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
         raise DamagedError(f"the index cannot be read: {error}") from error
-    found = [replace(KernelRow(*row), has_probes=bool(row[5])) for row in rows]
+    found = [KernelRow(*(*row[:_PROBES], bool(row[_PROBES]), *row[_PROBES + 1 :])) for row in rows]
     if _digest(found) != digest:
         raise DamagedError("the index is not what was written: its checksum differs")
     return found
@@ -109,10 +112,6 @@ def write(folder: Path, rows: Iterable[KernelRow]) -> None:
         aside.unlink(missing_ok=True)
         raise
     sync_folder(folder)
-
-
-def _values(row: KernelRow) -> tuple[str | int, ...]:
-    return tuple(getattr(row, name) for name in _COLUMNS)
 
 
 def _digest(rows: Iterable[KernelRow]) -> str:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import AbstractContextManager
 from typing import Generic, TypeVar
 
@@ -30,7 +30,6 @@ def facts_of(
     """The facts; ``probes`` go with them."""
     expanded = Expanded(manifest, cache, reader)
     base = expanded.vmlinux()
-    names = expanded.all_module_names()
     config = expanded.has_config()
     registered = expanded.has_registrations()
     return KernelFacts(
@@ -40,7 +39,7 @@ def facts_of(
         source=manifest.source,
         vmlinux=base,
         modules=_Modules(expanded, base, guard),
-        module_names=frozenset(names) if names else None,
+        module_names=_Names(expanded) if expanded.has_module_names() else None,
         config=_Lazy(lambda: expanded.config() or {}, guard) if config else None,
         kallsyms=_Symbols(expanded, guard) if manifest.has_symbols else None,
         registrations=_Registrations(expanded.registrations, guard) if registered else None,
@@ -149,6 +148,28 @@ class _Modules(Mapping[str, Btf]):
             with self._guard():
                 self._read[name] = self._expanded.module(name, self._base)
         return self._read[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._all()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+class _Names(Set[str]):
+    """Names of all modules: thousands, and few ask for them."""
+
+    def __init__(self, expanded: Expanded) -> None:
+        self._expanded = expanded
+        self._found: frozenset[str] | None = None
+
+    def _all(self) -> frozenset[str]:
+        if self._found is None:
+            self._found = frozenset(self._expanded.all_module_names())
+        return self._found
 
     def __contains__(self, name: object) -> bool:
         return name in self._all()
