@@ -279,14 +279,14 @@ class Btf:
         else:
             ordinals = list(self.index.ordinals(essential_name(tag)))
         words, offsets, data = struct.Struct(self._order + "II"), self.index.offsets, self.data
-        found: dict[int, None] = {}
+        targets: dict[int, None] = {}
         for at in [offsets[ordinal] for ordinal in ordinals]:
             name_off, info = words.unpack_from(data, at)
             if (info >> 24) & 0x7F == Kind.DECL_TAG and self.string(name_off) == tag:
                 type_id, component = words.unpack_from(data, at + 8)
-                if component == 0xFFFFFFFF and self.kind_number(type_id) == kind:  # -1
-                    found[type_id] = None
-        return list(found)
+                if component == 0xFFFFFFFF:  # -1
+                    targets[type_id] = None
+        return [type_id for type_id in targets if self.kind_number(type_id) == kind]
 
     def find(self, name: str, *kinds: Kind) -> int | None:
         """Id of the first type of that very name, the base's types before own ones; None when there is
