@@ -49,9 +49,10 @@ class AnswerTable(Mapping[_Use, "bool | None"], Generic[_Use]):
         self._by_attach_type = {way.program_type for way in ways if way.attach_type is not None}
         if len(self._columns) != len(ways):
             raise ValueError("a way is there twice")
-        for row in self.rows.values():
-            if len(row) != len(ways) or row.strip("10?."):
-                raise ValueError(f"{row[:40]!r} is no row of {len(ways)} answers")
+        text = "".join(self.rows.values()).encode("utf-8", "surrogatepass")
+        if text.translate(None, b"10?.") or {*map(len, self.rows.values())} - {len(ways)}:
+            row = next(row for row in self.rows.values() if len(row) != len(ways) or row.strip("10?."))
+            raise ValueError(f"{row[:40]!r} is no row of {len(ways)} answers")
 
     @classmethod
     def of(cls, make: type[_Use], answers: Mapping[_Use, bool | None]) -> AnswerTable[_Use]:

@@ -50,11 +50,14 @@ def from_plain(raw: object) -> ProbeFacts:
     obstacle = fields.get("obstacle", "")
     if not isinstance(obstacle, str) or len(obstacle) > 1000:
         raise ValueError("obstacle is no short text")
+    helpers, kfuncs = (_dict(fields.get(table, {}), table) for table in ("helpers", "kfuncs"))
+    ways = _ways(helpers, "helpers")
+    same = kfuncs.get("ways") == helpers.get("ways")  # they are the same to a kernel that was asked for all
     return ProbeFacts(
         _plain(fields, "program_types", lambda name: _number(ProgramType, name)),
         _plain(fields, "map_types", lambda name: _number(MapType, name)),
-        _uses(fields, "helpers", HelperUse, _helper),
-        _uses(fields, "kfuncs", KfuncUse, _name),
+        _uses(helpers, "helpers", HelperUse, _helper, ways),
+        _uses(kfuncs, "kfuncs", KfuncUse, _name, ways if same else _ways(kfuncs, "kfuncs")),
         _plain(fields, "insn_features", _name),
         obstacle,
         _kinds(fields.get("kinds", [])),
@@ -104,9 +107,14 @@ def _plain(fields: Mapping[str, Any], table: str, key: Callable[[str], _Key]) ->
     }
 
 
-def _uses(fields: Mapping[str, Any], table: str, make: Any, key: Callable[[str], Any]) -> AnswerTable[Any]:
-    raw = _dict(fields.get(table, {}), table)
-    ways = tuple(_read_way(one, f"{table}.ways") for one in _list(raw.get("ways", []), f"{table}.ways"))
+def _ways(raw: Mapping[str, Any], table: str) -> tuple[Way, ...]:
+    what = f"{table}.ways"
+    return tuple(_read_way(one, what) for one in _list(raw.get("ways", []), what))
+
+
+def _uses(
+    raw: Mapping[str, Any], table: str, make: Any, key: Callable[[str], Any], ways: tuple[Way, ...]
+) -> AnswerTable[Any]:
     rows = _dict(raw.get("rows", {}), f"{table}.rows")
     if not all(isinstance(row, str) for row in rows.values()):
         raise ValueError(f"{table}.rows has something that is no text")
