@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from click.testing import CliRunner
+from tests.live.rss.conftest import BUILDS, Objects
 
 from holdfast import load
 from holdfast.cli.rss import command
@@ -23,6 +22,7 @@ class Loaded:
         self.program, self.map = obj.program, obj.map
 
 
+@pytest.mark.parametrize("build", [one for one in BUILDS if one.startswith("rss/")], indirect=True)
 @pytest.mark.parametrize("queues", [2, 4, 7])
 def test_every_frame_arrives_where_the_reference_says(steer: load.Object, queues: int) -> None:
     result = run_demo(Loaded(steer), flows=300, queues=queues)
@@ -32,10 +32,8 @@ def test_every_frame_arrives_where_the_reference_says(steer: load.Object, queues
     assert sum(result.queues) == 324
 
 
-def test_a_program_that_ignores_its_settings_is_found_out(
-    live: object, objects: dict[str, Path | str]
-) -> None:
-    with load.open_object(str(objects["helpers-v2"])) as obj:
+def test_a_program_that_ignores_its_settings_is_found_out(live: object, objects: Objects) -> None:
+    with load.open_object(str(objects["rss/helpers/v2"])) as obj:
 
         class Deaf(Loaded):
             def map(self, name: str) -> object:  # type: ignore[override]

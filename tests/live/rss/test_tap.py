@@ -5,15 +5,12 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests import rssframes
-from tests.live.rss.test_variants import expected
-from tests.unit.rss.test_rules import CASES
+from tests import rssframes, tapegress
+from tests.live.rss.test_variants import RULES, expected
 
-from holdfast import load
 from holdfast import sys as kernel
 from holdfast.errors import KernelAccessError, UsageError
 from holdfast.rss.config import RssConfig
@@ -26,12 +23,7 @@ from holdfast.terms import ProgramType
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("live")]
 
 FRAME = VECTORS[0].frames()[0][0]
-
-
-@pytest.fixture
-def tap() -> Iterator[MultiqueueTap]:
-    with MultiqueueTap(4) as opened:
-        yield opened
+SPREAD = tuple(index % 3 for index in range(128))  # queue 3 is for what is not hashed
 
 
 def open_fds() -> set[str]:
@@ -46,8 +38,7 @@ def returning(value: int) -> kernel.OwnedFd:
     return loaded.fd
 
 
-def test_published_vectors(steer: load.Object, tap: MultiqueueTap) -> None:
-    steering = KernelSteering(steer.map, steer.program("steer").fd)
+def test_published_vectors(steering: KernelSteering, tap: MultiqueueTap) -> None:
     config = RssConfig.spread(KEY, 4)
     steering.configure(config)
     tap.set_steering(steering.program_fd)
@@ -56,24 +47,56 @@ def test_published_vectors(steer: load.Object, tap: MultiqueueTap) -> None:
             assert tap.deliver(frame) == config.queue_of(value), (vector, kind)
 
 
-def test_rules(steer: load.Object, tap: MultiqueueTap) -> None:
-    steering = KernelSteering(steer.map, steer.program("steer").fd)
+def test_rules(steering: KernelSteering, tap: MultiqueueTap) -> None:
     tap.set_steering(steering.program_fd)
-    for name, (frame, types, _) in CASES.items():
-        config = RssConfig.spread(KEY, 3, types=types, unclassified=3)
+    for name, (frame, types, tunnels) in RULES.items():
+        enabled = tunnels & steering.supported_tunnel_types
+        config = RssConfig(KEY, types, SPREAD, unclassified=3, tunnel_types=enabled)
         steering.configure(config)
         assert tap.deliver(frame) == expected(frame, config), name
 
 
-def test_frames_of_the_grammar(steer: load.Object, tap: MultiqueueTap) -> None:
-    steering = KernelSteering(steer.map, steer.program("steer").fd)
-    config = RssConfig.spread(KEY, 3, unclassified=3)
+def settings_for(steering: KernelSteering) -> RssConfig:
+    config = RssConfig(KEY, ALL_TYPES, SPREAD, unclassified=3, tunnel_types=steering.supported_tunnel_types)
     steering.configure(config)
+    return config
+
+
+def test_frames_of_the_grammar(steering: KernelSteering, tap: MultiqueueTap) -> None:
+    config = settings_for(steering)
     tap.set_steering(steering.program_fd)
     pick = rssframes.Seeded(4)
-    for _ in range(500):
+    for _ in range(rssframes.COUNT // 10):
         frame = rssframes.frame(pick)
         assert tap.deliver(frame) == expected(frame, config), frame.hex()
+
+
+def test_frames_in_pages(steering: KernelSteering, tap: MultiqueueTap) -> None:
+    # All but MAC header and tags lies outside the linear part: nothing else comes through.
+    config = settings_for(steering)
+    tapegress.allow_large_frames(tap)
+    tap.set_steering(steering.program_fd)
+    pick = rssframes.Seeded(5)
+    with tapegress.egress(tap, tapegress.drop_linear(34)):
+        with pytest.raises(KernelAccessError, match="did not take"):
+            tap.send(FRAME)
+        for _ in range(rssframes.COUNT // 20):
+            frame = rssframes.frame(pick).ljust(tapegress.PAGED, b"\xa5")
+            assert tap.deliver(frame) == expected(frame, config), frame.hex()
+
+
+def test_tags_that_the_kernel_took_out(steering: KernelSteering, tap: MultiqueueTap) -> None:
+    config = settings_for(steering)
+    tap.set_steering(steering.program_fd)
+    pick = rssframes.Seeded(6)
+    for proto in (0x8100, 0x88A8):
+        with tapegress.egress(tap, tapegress.push_tag(proto, 7)):
+            for _ in range(100):
+                frame = rssframes.frame(pick)
+                # The TAP puts the tag back when the frame is read.
+                read = frame[:12] + proto.to_bytes(2, "big") + b"\0\7" + frame[12:]
+                tap.send(frame)
+                assert tap.receive(1.0) == [(expected(frame, config), read)], frame.hex()
 
 
 @pytest.mark.parametrize(("value", "queue"), [(4, 0), (7, 3), (-1, 3), (0x10001, 1)])
@@ -128,8 +151,7 @@ def test_a_failure_leaves_no_descriptor() -> None:
     assert open_fds() == before
 
 
-def test_all_types_and_none(steer: load.Object, tap: MultiqueueTap) -> None:
-    steering = KernelSteering(steer.map, steer.program("steer").fd)
+def test_all_types_and_none(steering: KernelSteering, tap: MultiqueueTap) -> None:
     steering.configure(RssConfig.spread(KEY, 1, unclassified=2))
     tap.set_steering(steering.program_fd)
     assert tap.deliver(FRAME) == 0
