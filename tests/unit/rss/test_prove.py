@@ -11,9 +11,11 @@ import pytest
 from holdfast.bundle import read_manifest
 from holdfast.errors import KernelAccessError
 from holdfast.load.prove import prepared
-from holdfast.rss import RssConfig, Steering, prove
+from holdfast.rss import RssConfig, Steering, prove, reference
 from holdfast.rss.fallback import Classified
 from holdfast.rss.shipped import bundle_path
+from holdfast.rss.terms import TunnelType
+from holdfast.rss.tunnel_traffic import random_tunnels
 from holdfast.vm.values import pack, unpack
 
 
@@ -24,8 +26,10 @@ class Outcome:
         self.fallback = fallback
         self.is_fallback = fallback is not None
 
+    fd = -1
+
     def program(self, name: str) -> Any:
-        raise AssertionError("nothing is steered here")
+        return self
 
     map = program
 
@@ -44,6 +48,26 @@ def test_the_fallback_works(rounds: Any) -> None:
     assert [one.of for one in found.counts] == [24, *prove.FLOWS]
     assert sum(found.details["queues"]) == 24 + sum(prove.FLOWS) and found.details["lost"] == 0
     assert min(found.details["types"].values()) > 5 and len(found.details["types"]) >= 10
+
+
+def test_tunnels_of_every_kind(rounds: Any) -> None:
+    """Of the flows inside tunnels, none is steered as it would be by its outer headers alone."""
+    sent = list(random_tunnels(prove.TUNNELS, 3))
+    assert max(map(len, sent)) <= 1514 and len(set(sent)) == len(sent)
+    for kind in TunnelType:
+        inside = [reference.dissect(one, kind) != reference.dissect(one) for one in sent]
+        assert sum(inside) > 30, kind
+    found = prove.prove(Outcome(Steering), prove.prepare_tunnels())
+    assert found.works and [one.of for one in found.counts[3:]] == [prove.TUNNELS] * 2
+
+
+def test_who_does_not_look_into_tunnels_is_found() -> None:
+    class Outside(Steering):
+        def configure(self, config: RssConfig) -> None:
+            super().configure(replace(config, tunnel_types=TunnelType.NONE))
+
+    found = prove.prove(Outcome(Outside), prove.prepare_tunnels())
+    assert [one.right < one.of for one in found.counts] == [False, False, False, True, True]
 
 
 class OneKey(Steering):
