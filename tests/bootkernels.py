@@ -2,8 +2,9 @@
 """Kernels that tests boot: those that ``HOLDFAST_KERNELS`` names, else two of ``build/kernels``.
 
 The variable has packages, images or folders, separated by colons; ``make test-slow`` names all of
-``build/kernels``, which ``make kernels`` fetches. Without it the oldest and the newest have to do, since each
-boot takes 5 to 20 seconds where there is no KVM. x86-64 alone.
+``build/kernels``, which ``make kernels`` fetches. Without it the oldest and the newest have to do for tests
+that boot again and again, since each boot takes 5 to 20 seconds where there is no KVM;
+``test_every_series.py`` boots them all, once and side by side. x86-64 alone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from holdfast.kernels.sources.version import sort_key
 from holdfast.vm import BootKernel
 from holdfast.vm.qemu import find
 
-__all__ = ["kernels", "packages", "to_boot"]
+__all__ = ["kernels", "named_or_all", "packages", "to_boot"]
 
 NAMED = "HOLDFAST_KERNELS"
 FOLDER = Path(__file__).parent.parent / "build/kernels"
@@ -49,6 +50,11 @@ def to_boot(folder: Path, environment: Mapping[str, str]) -> list[Path]:
         return [Path(one) for one in named.split(":") if one]
     found = packages(folder)
     return found if len(found) < 3 else [found[0], found[-1]]
+
+
+def named_or_all() -> list[Path]:
+    """Return what the environment names, else all kernels that were fetched."""
+    return to_boot(FOLDER, os.environ) if os.environ.get(NAMED) else packages(FOLDER)
 
 
 def packages(folder: Path) -> list[Path]:

@@ -288,7 +288,16 @@ def _carry_out(tasks: list[Task], jobs: int | None, total: int) -> _Heard:
             else:
                 heard.trials.append(event)
             step(f"on {event.kernel}")
+    _tell_accelerator(tasks[0].accelerator if tasks else None, heard)
     return heard
+
+
+def _tell_accelerator(asked: str | None, heard: _Heard) -> None:
+    """Say it where guests were slow that need not be."""
+    from holdfast.vm.accelerator import why_not_kvm
+
+    if asked is None and not all(one.remembered for one in heard.said.values()) and (why := why_not_kvm()):
+        click.echo(f"note: guests ran by software emulation: {why}", err=True)
 
 
 def _probed(said: list[ProbeSaid], grounds: list[Ground], troubles: list[Trouble]) -> list[Probed]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from holdfast.kernels.cache import Cache, digest, folder
 
-__all__ = ["forget_kvm", "kvm_is_proven", "may_use_kvm", "prove_kvm"]
+__all__ = ["forget_kvm", "kvm_is_proven", "may_use_kvm", "prove_kvm", "why_not_kvm"]
 
 _DEVICE = Path("/dev/kvm")
 
@@ -19,6 +19,15 @@ _DEVICE = Path("/dev/kvm")
 def may_use_kvm() -> bool:
     """Return whether KVM is worth a try: it can be opened and has not failed since the machine booted."""
     return os.access(_DEVICE, os.R_OK | os.W_OK) and _known() != b"no"
+
+
+def why_not_kvm() -> str:
+    """Return why guests are booted without KVM, for people; "" where they are not."""
+    if not _DEVICE.exists():
+        return f"there is no {_DEVICE}"
+    if not os.access(_DEVICE, os.R_OK | os.W_OK):
+        return f"{_DEVICE} may not be opened"
+    return "" if _known() != b"no" else f"{_DEVICE} is there, but no guest gets anywhere with it"
 
 
 def kvm_is_proven() -> bool:

@@ -37,7 +37,7 @@ __all__ = ["PORT_MODULES", "Guest"]
 PORT_MODULES = ("virtio_pci", "virtio_console")
 # Nothing is changed that a program could feel. oops=panic: a kernel that is damaged says nothing more.
 _ARGUMENTS = "console=ttyS0 quiet panic=-1 oops=panic"
-_KVM_PATIENCE = 20.0  # seconds to user space before KVM is taken for broken; it needs less than two
+_KVM_PATIENCE = 10.0  # seconds to user space before KVM is taken for broken; it needs less than two
 _GRACE = 30.0  # seconds for the guest's own watch over a job to speak, before the guest counts as hung
 _CHUNK = 1 << 18  # bytes
 _TOLD = 60  # lines of a console that an error carries: a panic with its trace

@@ -52,13 +52,13 @@ def remember(monkeypatch: pytest.MonkeyPatch) -> Callable[[Memory], Memory]:
 def test_kvm_that_works(remember: Callable[[Memory], Memory]) -> None:
     memory = remember(Memory(works=("kvm", "tcg")))
     assert boot.Guest.boot(KERNEL, timeout=90).accelerator == "kvm"
-    assert memory.tried == [("kvm", 20.0)] and memory.kept == ["yes"]
+    assert memory.tried == [("kvm", 10.0)] and memory.kept == ["yes"]
 
 
 def test_kvm_that_does_not(remember: Callable[[Memory], Memory]) -> None:
     memory = remember(Memory())
     assert boot.Guest.boot(KERNEL, timeout=90).accelerator == "tcg"
-    assert memory.tried == [("kvm", 20.0), ("tcg", 90)] and memory.kept == ["no"]
+    assert memory.tried == [("kvm", 10.0), ("tcg", 90)] and memory.kept == ["no"]
 
 
 def test_a_kernel_that_boots_with_neither_says_nothing_about_kvm(
