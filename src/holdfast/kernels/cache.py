@@ -2,7 +2,8 @@
 """What is kept of kernels between calls: indexes over BTF, and answers of probes.
 
 A file is named after a digest of everything that its content depends on, so one that is out of date is never
-found, and carries a checksum, so one that is damaged is not believed. Nothing here is needed: whatever goes
+found, and carries a checksum, so one that is damaged is not believed (:mod:`holdfast.kernels.cache_seal` says
+when it is compared). Nothing here is needed: whatever goes
 wrong with a file or the folder, the work is done again.
 """
 
@@ -19,6 +20,7 @@ from typing import Final
 
 from holdfast.btf import Btf
 from holdfast.btf.index import TypeIndex
+from holdfast.kernels.cache_seal import is_sealed, seal
 
 __all__ = ["Cache", "digest", "folder"]
 
@@ -71,12 +73,16 @@ class Cache:
             if not _trusted(status) or not stat.S_ISREG(status.st_mode) or status.st_size < _HEADER:
                 return None
             view = memoryview(mmap.mmap(fd, 0, prot=mmap.PROT_READ))
+            header, content = bytes(view[:_HEADER]), view[_HEADER:]
+            if not is_sealed(status, header):
+                if header != _header(content):
+                    return None
+                seal(fd, status, header)
+            return content
         except (OSError, ValueError):
             return None
         finally:
             os.close(fd)
-        content = view[_HEADER:]
-        return content if bytes(view[:_HEADER]) == _header(content) else None
 
     def put(self, name: str, content: bytes) -> None:
         """Keep content under this name: written aside and renamed, so that no reader sees half of it."""
@@ -143,7 +149,8 @@ class Cache:
         assert self.path is not None
         try:
             with os.scandir(self.path) as entries:
-                files = [(entry.stat(follow_symlinks=False).st_mtime, entry.path) for entry in entries]
+                # the time of the last mark, not of the last change, which cache_seal uses for its mark
+                files = [(entry.stat(follow_symlinks=False).st_ctime, entry.path) for entry in entries]
             for _, path in sorted(files)[: max(len(files) - _KEEP, 0)]:
                 Path(path).unlink(missing_ok=True)
         except OSError:

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+import zlib
 from pathlib import Path
 
 import pytest
 from tests.btfwriter import BtfWriter
 
-from holdfast.kernels import HelperUse, KfuncUse, ProbeFacts, Wanted
+from holdfast.kernels import HelperUse, KfuncUse, ProbeFacts, Wanted, cache_seal
 from holdfast.kernels.cache import Cache, digest, folder
 from holdfast.kernels.probe_store import ProbeStore
 from holdfast.terms import AttachType, MapType, ProgramType
@@ -47,6 +49,60 @@ def test_a_flipped_bit_is_noticed(cache: Cache, at: int) -> None:
     assert kept(cache) is None
     cache.put("x", b"again")
     assert kept(cache) == b"again"
+
+
+def large(cache: Cache) -> tuple[bytes, Path]:
+    content = os.urandom(1 << 20)
+    cache.put("x", content)
+    assert cache.path is not None
+    return content, cache.path / "x"
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    sizes: list[int] = []
+    crc32 = zlib.crc32
+    monkeypatch.setattr(zlib, "crc32", lambda data: (sizes.append(len(data)), crc32(data))[1])
+    return sizes
+
+
+def test_a_large_file_is_compared_once(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    content, _ = large(cache)
+    sizes = counted(monkeypatch)
+    for _ in range(3):
+        assert kept(cache) == content
+    assert sizes == [len(content)]
+
+
+def test_what_was_written_to_or_copied_is_compared_again(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, file = large(cache)
+    assert kept(cache) == content
+    with file.open("r+b") as opened:
+        opened.seek(-1, os.SEEK_END)
+        opened.write(bytes([content[-1] ^ 4]))
+    assert kept(cache) is None
+    with file.open("r+b") as opened:
+        opened.seek(-1, os.SEEK_END)
+        opened.write(content[-1:])
+    assert kept(cache) == content
+    copy = file.with_name("copy")
+    shutil.copy2(file, copy)
+    assert copy.stat().st_mtime_ns == file.stat().st_mtime_ns
+    sizes = counted(monkeypatch)
+    assert kept(cache, "copy") == content
+    assert sizes == [len(content)]
+
+
+def test_all_is_compared_again_after_a_start(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    content, _ = large(cache)
+    assert kept(cache) == content
+    sizes = counted(monkeypatch)
+    monkeypatch.setattr(cache_seal, "_start", lambda: b"another")
+    assert kept(cache) == content
+    monkeypatch.setattr(cache_seal, "_start", lambda: b"")  # it is not known
+    assert kept(cache) == content
+    assert sizes == [len(content)] * 2
 
 
 def test_truncated_empty_and_odd_files_are_ignored(cache: Cache) -> None:
