@@ -23,10 +23,24 @@ __all__ = ["explained", "status_of_bundles", "with_bundles"]
 def with_bundles(
     tasks: Sequence[Task], bundles: Sequence[Bundle], planned: Mapping[tuple[int, str], Plan]
 ) -> list[Task]:
-    """The tasks with these bundles in them, a task for each kernel; what proofs prepare is made once."""
+    """The tasks with these bundles in them, a task for each kernel; what proofs prepare is made once.
+
+    Raises :exc:`~holdfast.errors.UsageError` for a Python package that a proof needs and that is not here,
+    and what :func:`holdfast.load.prove.prepared` does.
+    """
+    from importlib.util import find_spec
+
+    from holdfast.errors import UsageError
     from holdfast.load.prove import prepared
     from holdfast.truth.bundles import modules_of, packages_of, part_of
 
+    for bundle in bundles:
+        for name in packages_of([bundle]):
+            if find_spec(name) is None:
+                raise UsageError(
+                    f"the proof of {bundle.name} needs the Python package {name!r}, which is not installed",
+                    hint="install it, or put its folder into PYTHONPATH; guests get it from here",
+                )
     ready = [prepared(one.manifest) for one in bundles]
     return [
         replace(
