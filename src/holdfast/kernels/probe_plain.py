@@ -21,10 +21,6 @@ _Number = TypeVar("_Number", bound=IntEnum)
 _MOST_ROWS: Final = 100_000  # of a table; a kernel has some 220 helpers and 400 kfuncs
 _MOST_WAYS: Final = 1000
 _LONGEST_NAME: Final = 512  # characters, KSYM_NAME_LEN
-# __members__ makes a view each time, and a kernel's answers name some 800 members
-_MEMBERS: Final[dict[type[IntEnum], Mapping[str, Any]]] = {
-    kind: kind.__members__ for kind in (ProgramType, AttachType, MapType)
-}
 
 
 def to_plain(probes: ProbeFacts) -> dict[str, Any]:
@@ -153,7 +149,7 @@ def _answer(raw: object, what: str) -> bool | None:
 
 
 def _number(kind: type[_Number], name: object) -> _Number:
-    found = _MEMBERS[kind].get(name) if isinstance(name, str) else None
+    found = kind.__members__.get(name) if isinstance(name, str) else None
     if found is None:
         raise ValueError(f"{str(name)[:40]!r} is no {kind.__name__} that this Holdfast knows")
     return found
