@@ -19,7 +19,7 @@ from holdfast.bundle import Bundle, Count, Proved
 from holdfast.bundle.plan import Plan, PlanReason, PlanStep
 from holdfast.cli import verify
 from holdfast.cli.verify_bundles import explained, status_of_bundles
-from holdfast.errors import HoldfastError, ManifestError
+from holdfast.errors import HoldfastError, ManifestError, UsageError
 from holdfast.load.prove import prepared
 from holdfast.report.cases import State
 from holdfast.report.junit import junit
@@ -37,9 +37,7 @@ from holdfast.vm.errors import GuestError
 from holdfast.vm.job import Job, JobResult
 from holdfast.vm.values import pack, unpack
 
-PROOF = (
-    '\n[proof]\npython = "prover:prove"\nprepare = "json:dumps"\nmodules = ["tun"]\npackages = ["numpy"]\n'
-)
+PROOF = '\n[proof]\npython = "json:prove"\nprepare = "json:dumps"\nmodules = ["tun"]\npackages = ["numpy"]\n'
 TRIALS = ("plan", "variant first", "variant second", "fallback")
 WRONG = PlanReason("prog", "KFUNC_MISSING", "kfunc bpf_x", "bpf_x is not there", "btf", "wait", "x.c:7", True)
 
@@ -101,7 +99,7 @@ def test_a_bundle_is_found_once(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "objects").mkdir()
     found = bundles_of([tmp_path, tmp_path / "holdfast.toml", tmp_path / "first.bpf.o", tmp_path / "objects"])
     assert [one.path for one in found] == [tmp_path]
-    assert modules_of(found) == ("tun",) and packages_of(found) == ("prover", "numpy")
+    assert modules_of(found) == ("tun",) and packages_of(found) == ("json", "numpy")
 
 
 def test_plans_are_made_of_the_verdicts_that_there_are(bundle: Bundle, tmp_path: Path) -> None:
@@ -314,7 +312,7 @@ def test_forms(bundle: Bundle) -> None:
 
 
 def test_the_verb(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guests are made up; the proof's package is never imported here, as it would only be in a guest."""
+    """Guests are made up."""
     text = (tmp_path / "holdfast.toml").read_text()
     (tmp_path / "holdfast.toml").write_text(text.replace('prepare = "json:dumps"\n', ""))
     sent: list[Task] = []
@@ -342,10 +340,13 @@ def test_the_verb(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "1. first" in said and "1 run a variant" in said
     assert "first.bpf.o: prog" not in said
     (task,) = sent
-    assert task.modules[-1] == "tun" and task.packages == ("prover", "numpy")
+    assert task.modules[-1] == "tun" and task.packages == ("json", "numpy")
     assert task.bundles[0].trials == TRIALS
     document = json.loads(verb("--format", "json").stdout)
     assert document["bundles"][0]["variant"] == "second" and len(document["results"]) == 2
     root = ElementTree.fromstring(verb("--format", "junit").stdout.partition("?>")[2])
     assert (root.get("tests"), root.get("failures")) == ("1", "0")
     assert "the plan   SKIPPED" in verb("--explain", "first").stdout
+    (tmp_path / "holdfast.toml").write_text(text.replace('"json:prove"', '"no_such_package.x:prove"'))
+    error = CliRunner().invoke(verify.command, [str(tmp_path)], standalone_mode=False).exception
+    assert isinstance(error, UsageError) and "needs the Python package 'no_such_package'" in error.message
