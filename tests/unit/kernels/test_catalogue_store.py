@@ -108,6 +108,42 @@ def test_facts_are_those_of_the_record(store: Catalogue, tmp_path: Path, warm: b
         assert facts.kfunc_callable(name, ProgramType.XDP) == expected.kfunc_callable(name, ProgramType.XDP)
 
 
+@pytest.mark.parametrize("warm", [False, True])
+def test_registrations_are_read_one_by_one(store: Catalogue, tmp_path: Path, warm: bool) -> None:
+    [one, *_] = (kernel().registrations or {}).values()
+    names = ["bpf_a", "bpf_ab", "bpf", 'od"d\\n', "ßß", "z"]
+    record = replace(kernel(), registrations={name: replace(one, module=f"of {name}") for name in names})
+    store.add(record)
+    cache = Cache(tmp_path / "cache")
+    for _ in range(1 + warm):
+        found = store.facts(record.id, cache=cache).registrations
+    assert found
+    for name in names:
+        assert name in found
+        assert found[name].module == f"of {name}"
+    for name in ("", "a", "bpf_", "bpf_abc", '"', "module", "of z", 3):
+        assert name not in found
+        assert found.get(name) is None  # type: ignore[call-overload]
+    with pytest.raises(KeyError):
+        found["bpf_b"]
+    assert dict(found) == record.registrations
+
+
+def test_a_kernel_that_registers_nothing(store: Catalogue) -> None:
+    store.add(replace(kernel(), registrations={}, module_names=()))
+    facts = store.facts(kernel().id)
+    assert facts.registrations is not None
+    assert (bool(facts.registrations), dict(facts.registrations)) == (False, {})
+    assert facts.module_names is None
+
+
+def test_small_takes_less_room_for_the_same(store: Catalogue, tmp_path: Path) -> None:
+    record = replace(kernel(), symbols="\n" + "".join(f"T{one * one:x}\n" for one in range(5000)))
+    other = Catalogue.open(tmp_path / "other")
+    assert store.add(record, small=True).size < other.add(record).size
+    assert store.record(record.id) == other.record(record.id)
+
+
 def test_a_damaged_expansion_is_made_again(store: Catalogue, tmp_path: Path) -> None:
     store.add(kernel())
     cache = Cache(tmp_path / "cache")

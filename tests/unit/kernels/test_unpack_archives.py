@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import io
+import lzma
 import struct
+import sys
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,7 +20,7 @@ from holdfast.errors import KernelFileError
 from holdfast.kernels.unpack import ar, cpio, limits, tar
 from holdfast.kernels.unpack.layout import Part, place_of
 from holdfast.kernels.unpack.members import Member
-from holdfast.kernels.unpack.streams import Inflated, compression, inflate
+from holdfast.kernels.unpack.streams import Inflated, _xz, compression, inflate
 
 TEXT = bytes(range(256)) * 2500
 
@@ -43,6 +45,31 @@ def test_a_stream_gives_what_is_asked_for(kind: str) -> None:
     assert [len(piece) for piece in read] == [1, 511, 0, 400_000, 7]
     assert b"".join(read) + stream.read(1 << 30) == TEXT
     assert stream.read(1) == b""
+
+
+@pytest.mark.parametrize("newer", [True, False])
+def test_either_decoder_of_xz(monkeypatch: pytest.MonkeyPatch, newer: bool) -> None:
+    if newer:
+        pytest.importorskip("lzma_mt", reason="there are wheels for x86-64 only")
+    else:
+        monkeypatch.setitem(sys.modules, "lzma_mt", None)
+
+    def unpacked(packed: bytes) -> bytes:
+        return inflate(packed, "xz", "pkg", place=None, limit=len(TEXT))
+
+    assert type(_xz()).__module__.startswith("lzma_mt" if newer else "_lzma")
+    packed = lzma.compress(TEXT)
+    assert unpacked(packed) == TEXT
+    assert "the xz data are damaged" in str(refused(lambda: unpacked(packed[:-1])))
+    bad = bytearray(packed)
+    bad[-30] ^= 1
+    assert "the xz data are damaged" in str(refused(lambda: unpacked(bytes(bad))))
+    assert "unpacks to more than" in str(refused(lambda: unpacked(lzma.compress(TEXT + b"x"))))
+    hungry = bytearray(lzma.compress(b"x"))
+    at = hungry.index(b"\x21\x01")  # LZMA2, one byte of properties: the size of the dictionary
+    hungry[at + 2] = 34  # 512 MiB
+    hungry[20:24] = struct.pack("<I", zlib.crc32(bytes(hungry[12:20])))
+    assert "the xz data are damaged: Memory" in str(refused(lambda: unpacked(bytes(hungry))))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in PACKERS if kind not in ("lzo", "lzma")])
