@@ -40,6 +40,7 @@ _ARGUMENTS = "console=ttyS0 quiet panic=-1 oops=panic"
 _KVM_PATIENCE = 10.0  # seconds to user space before KVM is taken for broken; it needs less than two
 _GRACE = 30.0  # seconds for the guest's own watch over a job to speak, before the guest counts as hung
 _CHUNK = 1 << 18  # bytes
+_CROWD = 8.0  # times that a limit is longer, at most, on a machine that has other things to do
 _TOLD = 60  # lines of a console that an error carries: a panic with its trace
 _MOST = 512 << 20  # bytes that one job may send
 # the line of a console that says what went wrong, rather than the last of a trace
@@ -197,7 +198,7 @@ class Guest:
     def _greet(self, patience: float) -> None:
         started = time.monotonic()
         try:
-            kind, hello, _ = self._next(started + patience, "to boot", None)
+            kind, hello, _ = self._next(started + _fair(patience), "to boot", None)
             if kind is not Kind.HELLO:
                 self._lose(f"it began with {kind.name}", None)
             self.release = str(hello["release"])
@@ -213,15 +214,16 @@ class Guest:
     def _run_one(self, job: Job) -> JobResult:
         if self._process is None:
             raise UsageError(f"the guest of {self.release} is closed")
-        request = {"call": job.call, "arguments": job.arguments, "timeout": job.timeout}
+        timeout = _fair(job.timeout)
+        request = {"call": job.call, "arguments": job.arguments, "timeout": timeout}
         try:
             frame = encode(Kind.JOB, pack(request))
         except (TypeError, FrameError) as error:
             raise UsageError(f"job {job.name} cannot be sent: {error}") from None
         parts: list[Any] = []
         try:
-            self._send(frame, time.monotonic() + job.timeout + _GRACE, job.name)
-            return self._answer(job, parts)
+            self._send(frame, time.monotonic() + timeout + _GRACE, job.name)
+            return self._answer(job, timeout, parts)
         except GuestError as error:
             error.parts = tuple(parts)
             raise
@@ -229,11 +231,11 @@ class Guest:
             self.close()
             raise
 
-    def _answer(self, job: Job, parts: list[Any]) -> JobResult:
+    def _answer(self, job: Job, timeout: float, parts: list[Any]) -> JobResult:
         room = _MOST
         while True:
-            deadline = time.monotonic() + job.timeout + _GRACE
-            kind, value, size = self._next(deadline, f"to answer within {job.timeout:g} s", job.name)
+            deadline = time.monotonic() + timeout + _GRACE
+            kind, value, size = self._next(deadline, f"to answer within {timeout:g} s", job.name)
             if kind is Kind.PART:
                 parts.append(value)
                 room -= size
@@ -319,6 +321,14 @@ class Guest:
             console=last,
             job=job,
         )
+
+
+def _fair(seconds: float) -> float:
+    """Return a time limit for a machine with others on it: as many times longer as there is more to run than
+    processors, up to eight times. Limits below ten seconds are meant as they are.
+    """
+    crowd = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return seconds if crowd <= 1 or seconds < 10 else float(round(seconds * min(crowd, _CROWD)))
 
 
 def _received(one: socket.socket) -> bytes | None:
