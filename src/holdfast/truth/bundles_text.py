@@ -163,8 +163,11 @@ def bundles_summary(cases: Sequence[BundleCase]) -> str:
     proven = sum(one.works is True for one in variants)
     decided = [one for one in variants if one.loaded is not None and one.predicted is not Verdict.UNKNOWN]
     right = sum(not one.is_false for one in decided)
-    text = f"{len(cases)} bundles on kernels: {', '.join(parts)}; "
-    return text + f"{loaded} variants load, {proven} proven; {right} of {len(decided)} verdicts right"
+    bundles = len({case.path for case in cases})
+    kernels = len({case.kernel for case in cases})
+    where = f"{bundles} bundle{'' if bundles == 1 else 's'} on {kernels} kernel{'' if kernels == 1 else 's'}"
+    verdicts = f"{right} of {len(decided)} verdicts right"
+    return f"{where}: {', '.join(parts)}; {loaded} variants load, {proven} proven to work; {verdicts}"
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -237,7 +237,7 @@ def test_all_as_predicted(bundle: Bundle) -> None:
     assert cells["fallback"] == "     +      +      +"
     assert "  1-2  'second' runs" in table
     assert bundles_summary([one]) == (
-        "1 bundles on kernels: 1 run a variant; 1 variants load, 1 proven; 2 of 2 verdicts right"
+        "1 bundle on 1 kernel: 1 run a variant; 1 variants load, 1 proven to work; 2 of 2 verdicts right"
     )
 
 
