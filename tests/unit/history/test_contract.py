@@ -168,15 +168,16 @@ def test_helpers_and_members_of_struct_ops(tmp_path: Path) -> None:
 
 def test_shipped_contracts_are_read() -> None:
     contracts = {one.name: one for one in shipped_contracts()}
-    assert set(contracts) >= {"linux/net", "linux/hid", "net/rss"}
+    assert set(contracts) >= {"linux/net", "linux/hid", "net/rss", "net/rss-tunnel"}
     assert contracts["linux/net"].strength is Strength.BEST_EFFORT  # kfuncs.rst guarantees nothing
 
 
-def test_the_maps_of_net_rss_are_laid_out_as_promised() -> None:
-    contract = next(one for one in shipped_contracts() if one.name == "net/rss")
-    objects = sorted(bundle_path().glob("*.bpf.o"))
+@pytest.mark.parametrize("name", ["rss", "rss-tunnel"])
+def test_the_maps_of_rss_are_laid_out_as_promised(name: str) -> None:
+    contract = next(one for one in shipped_contracts() if one.name == f"net/{name}")
+    objects = sorted((bundle_path().parent / name).glob("*.bpf.o"))
     if not objects:
-        lacks("the bundle net/rss is not compiled (make setup)")
+        lacks(f"the bundle net/{name} is not compiled (make setup)")
     for path in objects:
         spec = open_object(path)
         assert spec.btf is not None
