@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 from collections.abc import Sequence
@@ -86,7 +87,18 @@ def _tell(error: Exception) -> int:
         _complain(error.message, error.hint)
         return error.exit_status
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        _complain(f"{os.fsdecode(error.filename)}: {error.strerror}", None)
+        denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        hint = (
+            "name a place that is yours; caches go where XDG_CACHE_HOME says, data where XDG_DATA_HOME says"
+        )
+        _complain(f"{os.fsdecode(error.filename)}: {error.strerror}", hint if denied else None)
+        return ExitStatus.ERROR
+    if (
+        isinstance(error, OSError)
+        and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+        and error.strerror
+    ):
+        _complain(f"a write failed: {error.strerror}", "make room where the output goes, or in the caches")
         return ExitStatus.ERROR
     text = " ".join(str(error).split())
     _complain(

@@ -14,11 +14,15 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line of this process and exit with its status."""
+    if sys.stdout is None:  # started with stdout closed; what is opened next must not take its number
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     try:
         status = _run(sys.argv[1:])
         # A reader that has gone (head, less) shows here at the latest, not in the interpreter's last breath.
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"holdfast: stdout cannot be written: {error.strerror}\n")
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())  # what is still buffered goes there at exit
         status = 1

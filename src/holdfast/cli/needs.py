@@ -13,32 +13,33 @@ __all__ = ["command"]
 
 
 @click.command("needs")
-@click.argument("objects", metavar="OBJECT...", nargs=-1, required=True)
+@click.argument("paths", metavar="OBJECT|BUNDLE...", nargs=-1, required=True)
 @click.option("--program", "programs", multiple=True, metavar="NAME", help="Only this program (repeatable).")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option(
     "-v", "--verbose", is_flag=True, help="List maps that no instruction names, and helpers one by one."
 )
-def command(objects: tuple[str, ...], programs: tuple[str, ...], form: str, verbose: bool) -> int:
-    """List what each program of OBJECT... (BPF ELF files) requires of a kernel.
+def command(paths: tuple[str, ...], programs: tuple[str, ...], form: str, verbose: bool) -> int:
+    """List what each program of OBJECT|BUNDLE... requires of a kernel, of bundles all variants.
 
     Each need comes with the C file and line that asks for it and the weak needs that its code hangs on.
     """
     from holdfast.cli.console import print_json, progress
-    from holdfast.elf import open_object
+    from holdfast.cli.subjects import open_subjects
     from holdfast.needs.collect import needs_of_program
     from holdfast.needs.model import ObjectNeeds, ProgramNeeds
     from holdfast.report.rows import SCHEMA_VERSION, object_needs_row
     from holdfast.report.text import needs_lines
 
     found = []
-    with progress("reading", len(objects)) as step:
-        for path in objects:
-            spec = open_object(path)
+    specs, bundles = open_subjects(paths)
+    specs += [variant.spec for bundle in bundles for variant in bundle.variants]
+    with progress("reading", len(specs)) as step:
+        for spec in specs:
             chosen = [p for p in spec.programs if not programs or p.name in programs]
             rows = tuple(ProgramNeeds(p, tuple(needs_of_program(spec, p))) for p in chosen)
             found.append(ObjectNeeds(spec.path, spec.sha256, rows))
-            step(path)
+            step(spec.path)
     _check_names(programs, found)
     if form == "json":
         print_json({"schema_version": SCHEMA_VERSION, "objects": [object_needs_row(one) for one in found]})

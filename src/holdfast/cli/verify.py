@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,6 +123,8 @@ def command(
     found, bundles = subjects(paths), bundles_of(paths)
     if not any(subject.spec.programs for subject in found):
         raise UsageError("there are no programs in what is named", hint="`holdfast needs` shows what is")
+    if rows is not None:
+        _require_writable(rows)
     done = verify(
         found,
         kernels or ("all",),
@@ -314,6 +317,16 @@ def _probed(said: list[ProbeSaid], grounds: list[Ground], troubles: list[Trouble
         except HoldfastError as error:
             troubles.append(Trouble(one.kernel, error.message, program=PROBE))
     return kept
+
+
+def _require_writable(path: Path) -> None:
+    """Say before kernels are booted, and not after, that what they say cannot be kept."""
+    from holdfast.errors import FileError
+    from holdfast.truth import rows
+
+    rows.read(path)
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise FileError(str(path), "it cannot be written: its folder is not there, or not yours to write")
 
 
 def _keep(path: Path, found: list[Subject], done: Verified) -> None:

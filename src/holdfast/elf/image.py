@@ -181,7 +181,10 @@ def _sections(data: bytes, order: str, path: str) -> tuple[ElfSection, ...]:
     entry, count, names_index = struct.unpack_from(order + "HHH", data, 58)
     if at == 0 or at + _HEADER_SIZE > len(data):
         raise ObjectFileError(
-            path, "the section headers lie outside the file (cut off?)", place="offset 0x28"
+            path,
+            "the section headers lie outside the file (cut off?)",
+            place="offset 0x28",
+            hint="copy or build it again",
         )
     header = struct.Struct(order + "IIQQQQIIQQ")
     first = header.unpack_from(data, at)

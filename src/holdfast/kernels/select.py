@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holdfast.errors import KernelAccessError
+from holdfast.errors import KernelAccessError, UsageError
 from holdfast.kernels import image, live
 from holdfast.kernels.cache import Cache, folder
 from holdfast.kernels.facts import KernelFacts
@@ -47,6 +47,10 @@ class _Chosen:
         self._shelf: Shelf | None = None
 
     def add(self, selector: str) -> None:
+        if not selector:
+            raise UsageError(
+                "a selector of kernels is empty", hint="`holdfast kernels list` shows what there is"
+            )
         pattern = "*" if selector == "all" else selector
         here = selector == "live" or fnmatchcase(f"live/{os.uname().release}", pattern)
         if here and "live" not in self.found:
