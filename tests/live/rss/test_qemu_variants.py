@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -78,6 +79,16 @@ def rows(steer: load.Object) -> list[tuple[bytes, int, int, int, bytes]]:
     return [ROWS.unpack_from(one) for one in values]
 
 
+table_of = cache(pack_rows)
+
+
+def assert_whole(steer: load.Object) -> None:
+    """What stands in each CPU's table is whole, and that of the key beside it."""
+    for key, begun, ended, _, content in rows(steer):
+        assert begun == ended
+        assert content == table_of(unpack_key(key))
+
+
 def set_rows(steer: load.Object, key: bytes, begun: int, ended: int, content: bytes) -> None:
     value = ROWS.pack(key, begun, ended, 0, content)
     steer.map("qemu_rows").update(0, [value] * len(rows(steer)))
@@ -130,6 +141,19 @@ def test_each_key_counts_from_the_next_packet_on(steer: load.Object) -> None:
             key = chance.randbytes(40)
             memory[:40] = pack_key(key)
             assert queue(steer, FRAME) == reference.toeplitz(key, data) & 127
+
+
+def test_each_byte_of_a_key_counts(steer: load.Object) -> None:
+    frame = next(
+        frame for vector in VECTORS for frame, _, _ in vector.frames() if frame[12:14] == b"\x86\xdd"
+    )
+    data = reference.select(reference.dissect(frame), ALL_TYPES)[1]
+    configure(steer, RssConfig(KEY, ALL_TYPES, IDENTITY))
+    assert len(data) == 36
+    for at in range(KEY_BYTES):
+        key = KEY[:at] + bytes((KEY[at] ^ 0xFF,)) + KEY[at + 1 :]
+        steer.map("qemu_key").update(0, pack_key(key))
+        assert queue(steer, frame) == reference.toeplitz(key, data) & 127, at
 
 
 def test_types_redirect_and_default_queue(steer: load.Object) -> None:
@@ -252,16 +276,13 @@ def test_no_packet_is_hashed_by_half_a_table(steer: load.Object, step: int) -> N
         *(one.hex() for one in packed),
         fds=(steer.map("qemu_key").fd,),
     ):
-        for _ in range(150):
+        for _ in range(60):
             for frame, (old, new, allowed) in wanted.items():
                 got = queue(steer, frame)
                 assert got in allowed, (frame.hex(), got)
                 seen["old" if got == old else "new" if got == new else "between"] += 1
+                assert_whole(steer)
     assert seen["old"] and seen["new"], seen
-    # What was left standing is whole, and that of the key beside it.
-    for key, begun, ended, _, content in rows(steer):
-        assert begun == ended
-        assert content == pack_rows(unpack_key(key))
 
 
 def test_two_runs_on_one_cpu_while_the_key_changes(steer: load.Object) -> None:
@@ -285,8 +306,7 @@ def test_two_runs_on_one_cpu_while_the_key_changes(steer: load.Object) -> None:
                 assert program.test_run(FRAME, data_out_size=0, repeat=200).return_value in allowed
     finally:
         os.sched_setaffinity(0, cpus)
-    for key, begun, ended, _, content in rows(steer):
-        assert begun == ended and content == pack_rows(unpack_key(key))
+    assert_whole(steer)
 
 
 def test_on_a_tap_while_key_and_table_change(steer: load.Object) -> None:
