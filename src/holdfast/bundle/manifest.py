@@ -115,7 +115,9 @@ class Proof:
 
     ``prepare`` is another one, or None: called without arguments, before and elsewhere (a booted kernel is
     slow), it returns a value that ``python`` gets as its second argument, of None, bool, int, float, str,
-    bytes, lists, and dicts with string keys.
+    bytes, lists, and dicts with string keys. ``ground`` is for bundles that need something to be attached to:
+    a third one, or None, a context manager that is open from before loading to after the proof; see
+    :func:`holdfast.load.prove.ground`.
 
     A booted kernel gets ``modules`` (of the kernel) inserted first, and the Python ``packages`` that the
     proof needs besides Holdfast, by import name; that of ``python`` is among them.
@@ -123,6 +125,7 @@ class Proof:
 
     python: str
     prepare: str | None
+    ground: str | None
     summary: str
     modules: tuple[str, ...]
     packages: tuple[str, ...]
@@ -318,6 +321,7 @@ def _proof(table: Table) -> Proof:
     found = Proof(
         python,
         _entry_point(table, "prepare", table.optional_text("prepare")),
+        _entry_point(table, "ground", table.optional_text("ground")),
         table.text("summary", ""),
         _words(table, "modules"),
         tuple(dict.fromkeys(one for one in packages if one != "holdfast")),

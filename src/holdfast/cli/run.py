@@ -21,6 +21,7 @@ from holdfast.terms import Verdict
 
 if TYPE_CHECKING:
     from holdfast.bundle.plan import Plan
+    from holdfast.bundle.proof import Proved
     from holdfast.load.outcome import NoVariantError, Outcome
 
 __all__ = ["command", "environment"]
@@ -68,14 +69,14 @@ def command(
         if dry_run:
             _show_plan(plan, form)
             return status_of([plan.verdict])
+        if proves:
+            return _prove(plan, form)
         try:
             outcome = carry_out(plan, pin=pin)
         except NoVariantError as error:
             _show_failure(plan, error, form, to_stderr=bool(arguments))
             return ExitStatus.ERROR | ExitStatus.FAILS
         with outcome:
-            if proves:
-                return _prove(outcome, form)
             _show(outcome.to_dict(), outcome.explain(), form, to_stderr=bool(arguments))
             if arguments:
                 return _run_command(outcome, arguments)
@@ -100,13 +101,26 @@ def environment(outcome: Outcome, base: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def _prove(outcome: Outcome, form: str) -> ExitStatus:
+def _prove(plan: Plan, form: str) -> ExitStatus:
+    from holdfast.load.outcome import NoVariantError
+    from holdfast.load.prove import ground, prove
+    from holdfast.load.runner import carry_out
+
+    with ground(plan.bundle.manifest) as prepare:
+        try:
+            outcome = carry_out(plan, prepare=prepare)
+        except NoVariantError as error:
+            _show_failure(plan, error, form, to_stderr=False)
+            return ExitStatus.ERROR | ExitStatus.FAILS
+        with outcome:
+            return _show_proof(outcome, prove(outcome), form)
+
+
+def _show_proof(outcome: Outcome, proved: Proved, form: str) -> ExitStatus:
     import textwrap
 
     from holdfast.load.outcome import WIDTH
-    from holdfast.load.prove import prove
 
-    proved = prove(outcome)
     who = "the fallback" if outcome.is_fallback else f"variant {outcome.variant!r}"
     verb = {True: "works", False: "does NOT work", None: "is not proven"}[proved.works]
     told = proved.line if proved.works is not None else proved.cannot or "nothing was tried"

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from holdfast.bundle.entry_point import resolve
@@ -10,8 +12,9 @@ from holdfast.bundle.manifest import BundleManifest
 from holdfast.bundle.proof import Proved
 from holdfast.errors import ManifestError, UsageError
 from holdfast.load.outcome import Outcome
+from holdfast.load.session import Session
 
-__all__ = ["prepared", "prove"]
+__all__ = ["ground", "prepared", "prove"]
 
 
 def prepared(manifest: BundleManifest) -> Any:
@@ -22,6 +25,20 @@ def prepared(manifest: BundleManifest) -> Any:
     if manifest.proof is None or manifest.proof.prepare is None:
         return None
     return resolve(manifest.path, manifest.proof.prepare, "[proof] prepare")()
+
+
+@contextmanager
+def ground(manifest: BundleManifest) -> Iterator[Callable[[Session], None] | None]:
+    """Keeps the ground of the bundle's proof, for example a device that its programs are attached to; yields
+    what its ``ground`` yields: a function for ``prepare`` of :func:`holdfast.load.runner.carry_out`, or None.
+
+    Raises :class:`~holdfast.errors.ManifestError` where it cannot be imported, and whatever it raises.
+    """
+    if manifest.proof is None or manifest.proof.ground is None:
+        yield None
+        return
+    with resolve(manifest.path, manifest.proof.ground, "[proof] ground")() as prepare:
+        yield prepare
 
 
 def prove(outcome: Outcome, *more: Any) -> Proved:

@@ -11,7 +11,7 @@ from holdfast.bundle.plan import Plan, PlanReason
 from holdfast.bundle.proof import Proved
 from holdfast.report.cases import State
 from holdfast.terms import Verdict
-from holdfast.truth.bundles_run import BundleSaid
+from holdfast.truth.bundles_run import BundleSaid, bundle_key
 from holdfast.truth.run import Trouble
 from holdfast.vm.guest.carry_bundle import FALLBACK, PLAN, variant_trial
 
@@ -130,9 +130,7 @@ def bundle_cases(
 ) -> list[BundleCase]:
     """A case for each plan (by the bundle's number and the kernel's id), in their order."""
     rows = {(one.number, one.kernel, one.trial): one.row for one in said}
-    why: dict[tuple[str, str | None], str] = {}
-    for trouble in troubles:
-        why[trouble.kernel, trouble.program] = trouble.message
+    why = {(one.kernel, one.sha256, one.program): one.message for one in troubles}
     return [_case(number, plan, rows, why) for (number, _), plan in planned.items()]
 
 
@@ -140,14 +138,16 @@ def _case(
     number: int,
     plan: Plan,
     rows: Mapping[tuple[int, str, str], dict[str, Any]],
-    why: Mapping[tuple[str, str | None], str],
+    why: Mapping[tuple[str, str | None, str | None], str],
 ) -> BundleCase:
     def of(trial: str) -> tuple[dict[str, Any], str]:
         row = rows.get((number, plan.kernel, trial))
         if row is not None:
-            return row, ""
-        told = why.get((plan.kernel, trial)) or why.get((plan.kernel, None)) or "nobody knows why"
-        return {}, told
+            # where the ground of its proof broke, it was not carried out
+            tried = row["steps"] or row["runs"] or row["fallback"]
+            return row, "" if tried else row["trouble"] or ""
+        told = why.get((plan.kernel, bundle_key(number), trial)) or why.get((plan.kernel, None, None))
+        return {}, told or "nobody knows why"
 
     whole, trouble = of(PLAN)
     fates = {one["name"]: one["result"] for one in whole.get("steps", ())}
@@ -169,7 +169,7 @@ def _case(
                 hint=refusal.get("hint") or "",
                 log=refusal.get("log") or "",
                 proof=_proof(row),
-                broke=row.get("trouble") or "",
+                broke="" if unknown else row.get("trouble") or "",
                 programs=row.get("programs", {}),
                 seconds=row.get("seconds"),
             )

@@ -18,7 +18,7 @@ from holdfast.truth.run import Trouble
 from holdfast.vm.job import Job, JobResult
 from holdfast.vm.python_root import packages
 
-__all__ = ["BundleSaid", "BundleWork", "bundles_journal"]
+__all__ = ["BundleSaid", "BundleWork", "bundle_key", "bundles_journal"]
 
 _CALL: Final = "holdfast.vm.guest.carry_bundle:carry_bundle"
 _SILENCE: Final = 300.0  # seconds for one trial; net/rss takes four under TCG
@@ -100,7 +100,8 @@ class BundleWork:
             return
         if (part.digest, rest[0]) in self._tried:
             said = tuple(result.said.splitlines()[-40:])
-            yield Trouble(self._kernel, result.problem or "no answer", part.digest, rest[0], said)
+            problem = result.problem or "no answer"
+            yield Trouble(self._kernel, problem, bundle_key(part.number), rest[0], said)
         else:
             self._tried.add((part.digest, rest[0]))
             self._chunks.append((part, rest[:1]))
@@ -116,6 +117,11 @@ class BundleWork:
                 kept = {"sha256": part.digest, "program": row["trial"], "loaded": bool(row["runs"])}
                 self._journal.add(kept | {"errno": None, "row": row})
             yield BundleSaid(self._kernel, part.number, row)
+
+
+def bundle_key(number: int) -> str:
+    """What is the ``sha256`` of a :class:`~holdfast.truth.run.Trouble` with a trial of that bundle."""
+    return f"bundle {number}"
 
 
 def bundles_journal(

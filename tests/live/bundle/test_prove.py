@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from tests.live.bundle.conftest import Build
 
 from holdfast.bundle import Bundle, Count, Proved
 from holdfast.bundle.plan import Plan, PlanStep
-from holdfast.errors import ManifestError, UsageError
+from holdfast.errors import KernelAccessError, ManifestError, UsageError
 from holdfast.load.outcome import Outcome
 from holdfast.load.prove import prepared, prove
 from holdfast.load.runner import carry_out
+from holdfast.load.session import Session
 from holdfast.rss.shipped import bundle_path
 from holdfast.terms import Verdict
 from holdfast.vm.guest.carry_bundle import FALLBACK, PLAN, carry_bundle, variant_trial
@@ -25,6 +27,7 @@ from holdfast.vm.guest.carry_bundle import FALLBACK, PLAN, carry_bundle, variant
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("live")]
 
 HERE = "tests.live.bundle.test_prove"
+STANDS: list[str] = []
 PROOF = f'[proof]\npython = "{HERE}:NAME"\nprepare = "{HERE}:ready"\n'
 
 
@@ -79,6 +82,38 @@ def test_variants_are_carried_out_and_proven(build: Build) -> None:
     assert good["proof"]["works"] is True and good["proof"]["counts"][0]["what"] == "answers"
     assert good["programs"]["steer"]["jited_size"] > 0
     assert fallback["fallback"] and fallback["proof"]["cannot"] == "there is nothing in user space"
+
+
+@contextmanager
+def stand() -> Iterator[Callable[[Session], None]]:
+    """Something that is there while a variant is loaded and proven; ``config`` gets room for two."""
+    STANDS.append("made")
+    try:
+        yield lambda session: session.set_max_entries("config", 2)
+    finally:
+        STANDS.append("gone")
+
+
+def no_ground() -> object:
+    raise KernelAccessError("there is no such device")
+
+
+def two_entries(outcome: Outcome, answer: int) -> Proved:
+    STANDS.append("proven")
+    return Proved((Count("entries", outcome.map("config").max_entries, 2),))
+
+
+def test_a_ground_is_there_from_loading_to_the_proof(build: Build) -> None:
+    folder = with_proof(build("good"), "two_entries")
+    manifest = folder / "holdfast.toml"
+    text = manifest.read_text()
+    manifest.write_text(f'{text}ground = "{HERE}:stand"\n')
+    STANDS.clear()
+    row = tried(folder, ["LOADS"], variant_trial("good"))[variant_trial("good")]
+    assert row["proof"]["works"] is True and STANDS == ["made", "proven", "gone"]
+    manifest.write_text(f'{text}ground = "{HERE}:no_ground"\n')
+    row = tried(folder, ["LOADS"], PLAN)[PLAN]
+    assert row["trouble"] == "there is no such device" and not row["steps"] and row["runs"] is None
 
 
 def test_a_proof_that_breaks_is_no_verdict(build: Build) -> None:

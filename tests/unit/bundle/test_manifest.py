@@ -84,7 +84,7 @@ def test_a_proof_brings_its_package_along(tmp_path: Path) -> None:
     assert (found.python, found.prepare, found.modules) == ("prover.tap:prove", "prover:ready", ("tun",))
     assert found.packages == ("prover", "numpy")
     own = read(tmp_path, MINIMAL + '\n[proof]\npython = "holdfast.rss.prove:prove"\n').proof
-    assert own is not None and own.packages == () and own.prepare is None
+    assert own is not None and own.packages == () and own.prepare is None and own.ground is None
     assert read(tmp_path, MINIMAL).proof is None
 
 

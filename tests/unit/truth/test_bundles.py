@@ -272,8 +272,14 @@ def test_what_is_not_known(bundle: Bundle) -> None:
     assert one.open == ("second is not proven: this kernel offers no TAP",)
     broke = case(bundle, answers(row("variant second", "second", trouble="the proof broke: no")))
     assert broke.open == ("second: the proof broke: no",) and ">++!" in "\n".join(bundles_tables([broke]))
-    lost = case(bundle, answers()[:2], Trouble("k", "it died", "x", "variant second"))
+    lost = case(bundle, answers()[:2], Trouble("k", "it died", "bundle 0", "variant second"))
     assert "second could not be tried: it died" in lost.open
+    other = case(bundle, answers()[:2], Trouble("k", "it died", "bundle 1", "variant second"))
+    assert "second could not be tried: nobody knows why" in other.open
+    nowhere = case(bundle, answers(row("variant second", trouble="no /dev/uhid")))
+    assert nowhere.open == ("second could not be tried: no /dev/uhid",) and nowhere.variants[1].loaded is None
+    refusing = case(bundle, answers(row("plan", trouble="no /dev/uhid")))
+    assert refusing.open == ("the plan could not be carried out: no /dev/uhid",) and not refusing.fails
     gone = case(bundle, [], Trouble("k", "it failed to boot"))
     assert (
         gone.state is State.ERROR and gone.open[0] == "the plan could not be carried out: it failed to boot"

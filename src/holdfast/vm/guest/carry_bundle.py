@@ -7,7 +7,6 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ from holdfast.bundle.manifest import Fallback
 from holdfast.bundle.plan import Plan, PlanReason, PlanStep
 from holdfast.errors import HoldfastError
 from holdfast.load.outcome import NoVariantError, Outcome, OutcomeStep
-from holdfast.load.prove import prove
+from holdfast.load.prove import ground, prove
 from holdfast.load.runner import carry_out
+from holdfast.load.session import Session
 from holdfast.terms import Verdict
 
 __all__ = ["FALLBACK", "PLAN", "carry_bundle", "variant_trial"]
@@ -28,6 +28,7 @@ FALLBACK = "fallback"
 _VARIANT = "variant "
 _LOG = 4000  # characters kept of a log
 _NOWHERE = Fallback("none", "", None)
+_Proof = Callable[[Outcome], Any]
 
 
 def variant_trial(name: str) -> str:
@@ -55,7 +56,7 @@ def carry_bundle(
     (:class:`~holdfast.load.outcome.StepResult`), ``error`` (a class), ``errno``, ``words``, ``hint`` and
     ``log``; ``error``: the line of what ended it, or None; ``programs``: sizes by name. All but :data:`PLAN`
     have ``proof``: what the bundle's proof says, None where it has none, nothing runs, or ``trouble`` says
-    that it broke. ``seconds``.
+    that it broke. Where its ground broke, ``trouble`` says that, too, and there are no steps. ``seconds``.
     """
     with tempfile.TemporaryDirectory(prefix="bundle-") as name:
         folder = Path(name)
@@ -79,30 +80,38 @@ def carry_bundle(
 
 def _try(trial: str, plan: Plan, prepared: Any) -> dict[str, Any]:
     if trial == PLAN:
-        return _carried_out(lambda: carry_out(plan), None)
+        return _carried_out(plan, None)
     if trial == FALLBACK:
-        return _carried_out(lambda: carry_out(replace(plan, steps=())), lambda one: prove(one, prepared))
+        return _carried_out(replace(plan, steps=()), lambda one: prove(one, prepared))
     variant = plan.bundle.variant(trial.removeprefix(_VARIANT))
     # with some fallback, so that a refusal is an outcome with its step, and no error
     manifest = replace(plan.bundle.manifest, fallback=_NOWHERE)
     alone = Plan(
         replace(plan.bundle, manifest=manifest), plan.kernel, (PlanStep(variant, Verdict.UNKNOWN, ()),)
     )
-    return _carried_out(
-        lambda: carry_out(alone), lambda one: None if one.is_fallback else prove(one, prepared)
-    )
+    return _carried_out(alone, lambda one: None if one.is_fallback else prove(one, prepared))
 
 
-def _carried_out(
-    carry: Callable[[], AbstractContextManager[Outcome]], proof: Callable[[Outcome], Any] | None
-) -> dict[str, Any]:
+def _carried_out(plan: Plan, proof: _Proof | None) -> dict[str, Any]:
     row: dict[str, Any] = {
         "runs": None, "fallback": False, "steps": [], "error": None, "programs": {}, "proof": None,
         "trouble": None,
     }  # fmt: skip
     try:
-        with carry() as outcome:
-            row |= {
+        with ground(plan.bundle.manifest) as prepare:
+            row |= _ran(plan, prepare, proof)
+    except HoldfastError as error:
+        row["trouble"] = error.message
+    except Exception as error:  # noqa: BLE001  as below
+        traceback.print_exc()
+        row["trouble"] = f"the ground of the proof broke: {type(error).__name__}: {error}"
+    return row
+
+
+def _ran(plan: Plan, prepare: Callable[[Session], None] | None, proof: _Proof | None) -> dict[str, Any]:
+    try:
+        with carry_out(plan, prepare=prepare) as outcome:
+            row = {
                 "runs": outcome.variant,
                 "fallback": outcome.is_fallback and outcome.manifest.fallback is not _NOWHERE,
                 "steps": [_step(one) for one in outcome.steps],
@@ -110,14 +119,14 @@ def _carried_out(
             }
             if proof is not None and outcome.manifest.proof is not None:
                 row |= _proven(proof, outcome)
+            return row
     except NoVariantError as error:
-        row |= {"error": error.message, "steps": [_step(one) for one in error.steps]}
+        return {"error": error.message, "steps": [_step(one) for one in error.steps]}
     except HoldfastError as error:
-        row["error"] = error.message
-    return row
+        return {"error": error.message}
 
 
-def _proven(proof: Callable[[Outcome], Any], outcome: Outcome) -> dict[str, Any]:
+def _proven(proof: _Proof, outcome: Outcome) -> dict[str, Any]:
     try:
         found = proof(outcome)
         return {"proof": None if found is None else found.to_dict()}
