@@ -3,13 +3,9 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -27,52 +23,26 @@ LEVELS = ("v2", "v1", "v3", "v4")
 BUILDS = ["/".join(names) for names in product(BUNDLES, VARIANTS, LEVELS)]
 
 
-@cache
-def compiler_for(level: str) -> str | None:
-    """Return the first clang that knows the level; v4 came with clang 18."""
-    names = [
-        os.environ.get("HOLDFAST_CLANG", "clang"),
-        *(f"clang-{version}" for version in range(22, 13, -1)),
-    ]
-    for name in names:
-        if path := shutil.which(name):
-            run = subprocess.run(
-                [path, "-target", "bpf", "-mcpu=help", "-c", "-xc", "/dev/null", "-o", "/dev/null"],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if re.search(rf"^\s+{level}\s", run.stdout + run.stderr, re.MULTILINE):
-                return path
-    return None
-
-
 class Objects:
     """Each build's object, or why there is none; compiled when it is asked for."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._found: dict[str, Path | str] = {}
+    def __init__(self) -> None:
+        self._compiled: set[str] = set()
 
     def __getitem__(self, build: str) -> Path | str:
-        if build not in self._found:
-            self._found[build] = self._compile(*build.split("/"))
-        return self._found[build]
-
-    def _compile(self, bundle: str, variant: str, level: str) -> Path | str:
-        compiler = compiler_for(level)
-        if compiler is None:
-            return f"no clang here compiles for -mcpu={level}"
-        folder = self._folder / bundle / level
-        source = ROOT / "bundles" / "net" / bundle / f"{variant}.bpf.c"
-        options = ("--cc", compiler, "--mcpu", level, "--out", folder)
-        subprocess.run([sys.executable, ROOT / "scripts" / "build-bpf", *options, source], check=True)
-        return folder / f"{variant}.bpf.o"
+        bundle, variant, level = build.split("/")
+        source = f"bundles/net/{bundle}/{variant}.bpf.c"
+        if source not in self._compiled:
+            script = ROOT / "scripts" / "build-bpf"
+            subprocess.run([sys.executable, script, "--matrix", ROOT / source], check=True)
+            self._compiled.add(source)
+        found = ROOT / "build" / "matrix" / level / "net" / bundle / f"{variant}.bpf.o"
+        return found if found.exists() else f"no clang here compiles for -mcpu={level}"
 
 
 @pytest.fixture(scope="session")
-def objects(tmp_path_factory: pytest.TempPathFactory) -> Objects:
-    return Objects(tmp_path_factory.mktemp("builds"))
+def objects() -> Objects:
+    return Objects()
 
 
 @pytest.fixture(params=BUILDS, scope="module")

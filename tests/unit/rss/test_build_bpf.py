@@ -19,6 +19,7 @@ case "$1" in
 --print-targets) echo "    bpf        - BPF (host endian)"; exit ;;
 --version) echo "clang version ${FAKE_VERSION:-1}"; exit ;;
 esac
+case "$*" in *-mcpu=help*) printf '    v1 - Select v1\n    v3 - Select v3\n' >&2; exit ;; esac
 echo x >> "$FAKE_COUNT"
 while [ $# -gt 0 ]; do
     case "$1" in -c) source=$2 ;; -o) target=$2 ;; esac
@@ -93,6 +94,16 @@ def test_what_changed_is_compiled_again(checkout: Checkout, change: str) -> None
     assert checkout.object.read_text() == checkout.source.read_text()
 
 
+def test_the_matrix_lies_apart_and_leaves_out_what_no_compiler_knows(checkout: Checkout) -> None:
+    run = checkout.build("--matrix", "--cc", "no-such-clang")
+    # The clangs of the machine that runs this may know v2 and v4.
+    built = sorted(path.relative_to(checkout.root) for path in checkout.root.rglob("*.bpf.o"))
+    assert {Path(f"build/matrix/{level}/net/one/a.bpf.o") for level in ("v1", "v3")} <= set(built)
+    assert len(built) + run.stderr.count("no clang here compiles for") == 4
+    assert checkout.build("--matrix").stderr.endswith(f"0 compiled, {len(built)} up to date\n")
+    assert not checkout.object.exists()
+
+
 def test_a_failure_leaves_the_old_object(checkout: Checkout) -> None:
     checkout.build()
     before = checkout.object.read_bytes()
@@ -126,11 +137,14 @@ def test_two_checkouts_give_the_same_bytes(tmp_path: Path) -> None:
     built = []
     for name in ("one", "another-place"):
         root = tmp_path / name
-        shutil.copytree(ROOT / "bundles" / "net" / "rss", root / "bundles" / "net" / "rss")
+        for bundle in ("rss", "rss-tunnel"):
+            shutil.copytree(ROOT / "bundles" / "net" / bundle, root / "bundles" / "net" / bundle)
         (root / "scripts").mkdir()
         shutil.copy(ROOT / "scripts" / "build-bpf", root / "scripts")
         subprocess.run([sys.executable, root / "scripts" / "build-bpf", "--force"], check=True)
-        built.append({path.name: path.read_bytes() for path in root.rglob("*.bpf.o")})
+        bundles = root / "bundles" / "net"
+        built.append({str(path.relative_to(bundles)): path.read_bytes() for path in bundles.rglob("*.bpf.o")})
     assert built[0] == built[1]
-    assert set(built[0]) == {"dynptr.bpf.o", "helpers.bpf.o"}
+    names = [f"{bundle}/{name}.bpf.o" for bundle in ("rss", "rss-tunnel") for name in ("dynptr", "helpers")]
+    assert sorted(built[0]) == sorted(names)
     assert not any(str(tmp_path).encode() in content for content in built[0].values())
