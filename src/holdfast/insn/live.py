@@ -119,6 +119,8 @@ class Reached:
     context_stores: Mapping[int, ContextAccess]
     pointer_loads: Mapping[int, PointerAccess]
     pointer_stores: Mapping[int, PointerAccess]
+    compared: frozenset[Pointer]
+    """Pointers that a conditional jump looks at anywhere."""
 
 
 def live_slots(
@@ -184,7 +186,14 @@ def explore(
             registers[1] = Context(0)
         walk.enter(entry, registers)
     slots = walk.run()
-    return Reached(slots, walk.context_loads, walk.context_stores, walk.pointer_loads, walk.pointer_stores)
+    return Reached(
+        slots,
+        walk.context_loads,
+        walk.context_stores,
+        walk.pointer_loads,
+        walk.pointer_stores,
+        frozenset(walk.compared),
+    )
 
 
 def _unknown_registers() -> list[Value]:
@@ -220,6 +229,7 @@ class _Walk:
         self.context_stores: dict[int, ContextAccess] = {}
         self.pointer_loads: dict[int, PointerAccess] = {}
         self.pointer_stores: dict[int, PointerAccess] = {}
+        self.compared: set[Pointer] = set()
         self.results: dict[int, Value] = {}  # static function -> r0 at its exits
         # static function -> slot after a call of it -> state there
         self.waiting: dict[int, dict[int, _State]] = {}
@@ -408,6 +418,9 @@ class _Walk:
             operand = regs[src]
         else:
             operand = imm & MASK64 if isinstance(imm, int) else None
+        for one in (regs[dst], operand):
+            if type(one) is Pointer:
+                self.compared.add(one)
         taken, falls, value_taken, value_falls = compare(op & 0xF0, regs[dst], operand, is64=op & 0x07 == 5)
         if falls:
             before = regs[dst]

@@ -47,6 +47,11 @@ def refused_accesses(
             btf, proto = prototype
             is_tracepoint = _is_tracepoint(program)
             ruling = arguments.readable(btf, proto, at, program.attach_type, tracepoint=is_tracepoint)
+            argument = arguments.argument_at(btf, proto, at, tracepoint=is_tracepoint)
+            what = arguments.pointee(btf, argument) if argument else None
+            own_rules = program.type is ProgramType.STRUCT_OPS
+            if ruling.allowed is Allowed.YES and what is not None and not own_rules:
+                ruling = loaded.facts.rule(arguments.pointer_readable, what)
         elif ruling.allowed is Allowed.YES and context is not None:
             ruling = loaded.facts.work(_inside, program.type, at, program.attach_type)
         if ruling.allowed is not Allowed.YES:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a program reads through typed pointers at offsets that no relocation moves, held against the kernel's
-types.
+types; and what it reads through pointers that may be null in this kernel.
 
 A pointer counts only where it is the same on every way to the access. What a relocation put there is not
 judged: it was taken from the kernel's BTF.
@@ -25,10 +25,10 @@ from holdfast.predict.origins import HELPER_RESULTS
 from holdfast.predict.relocated import Relocated
 from holdfast.predict.struct_ops import member_of
 from holdfast.predict.targets import target_function
-from holdfast.rules import arguments, struct_access
+from holdfast.rules import arguments, nullable, struct_access
 from holdfast.rules.ask import Allowed, Ask, Ruling
 from holdfast.rules.struct_access import Found, Pointed, Refusal, Shape
-from holdfast.terms import ProgramType
+from holdfast.terms import AttachType, ProgramType
 
 __all__ = ["refused_reads"]
 
@@ -50,7 +50,14 @@ def refused_reads(
         return
     reached = relocated.reached
     found: dict[Ruling, list[int]] = {}
+    compared = {(one.origin, one.path) for one in reached.compared}
     for slot, load in reached.pointer_loads.items():
+        pointer = load.pointer
+        if len(pointer.path) < 2 and (pointer.origin, pointer.path) not in compared:
+            ruling = _unchecked(loaded, program, relocated, pointer)
+            if ruling.allowed is Allowed.NO:
+                found.setdefault(ruling, []).append(slot)
+                continue
         if slot in relocated.resolved.rows:
             continue
         ruling = _read(loaded, program, relocated, slot, load)
@@ -73,6 +80,28 @@ def _read(
     last = (load.pointer.moved + relocated.insns[slot].off, load.size)
     steps = (*_steps(loaded, relocated, load.pointer), last)
     return loaded.facts.work(_judged, origin, steps)
+
+
+def _unchecked(loaded: Loaded, program: ProgramSpec, relocated: Relocated, pointer: Pointer) -> Ruling:
+    """A read through a pointer that the program never compares with anything: may it be null?"""
+    origin = _origin(loaded, program, pointer)
+    if origin is None:
+        return _YES
+    if not pointer.path:
+        return loaded.facts.work(_may_be_null, origin, program.type)
+    if not _is_trusted(program):
+        return _YES
+    twins = loaded.facts.work(_lists, origin, not program.sleepable)
+    if not twins:
+        return _YES
+    return loaded.facts.work(_field_may_be_null, origin, _steps(loaded, relocated, pointer)[0], twins)
+
+
+def _is_trusted(program: ProgramSpec) -> bool:
+    """``prog_args_trusted()``: arguments are trusted pointers."""
+    if program.type is ProgramType.TRACING:
+        return program.attach_type in (AttachType.TRACE_RAW_TP, AttachType.TRACE_ITER)
+    return program.type in (ProgramType.LSM, ProgramType.STRUCT_OPS)
 
 
 def _write(loaded: Loaded, program: ProgramSpec, relocated: Relocated, pointer: Pointer) -> Ruling:
@@ -120,6 +149,48 @@ def _judged(facts: KernelFacts, _: Ask, origin: _Origin, steps: _Steps) -> Rulin
         found = struct_access.at(found, offset, size)
         if isinstance(found, Refusal):
             return Ruling(Allowed.NO, found.why, _SOURCE)
+    return _YES
+
+
+def _may_be_null(facts: KernelFacts, ask: Ask, origin: _Origin, program_type: ProgramType) -> Ruling:
+    kind, name, detail, offset = origin
+    if kind == "tracepoint":
+        return nullable.tracepoint_argument(name.removeprefix("btf_trace_"), offset // 8, ask)
+    if kind == "kfunc":
+        assert isinstance(detail, str)
+        if "RET_NULL" in (facts.kfunc_flags(detail, program_type) or ()):
+            why = f"what kfunc {detail} gives may be null (KF_RET_NULL)"
+            return Ruling(Allowed.NO, why, "check_mem_access in kernel/bpf/verifier.c")
+    return _YES
+
+
+def _twins(facts: KernelFacts, struct: Found, unsleepable: bool) -> Iterator[str]:
+    """The structs in which the kernel lists fields of this one that may be null."""
+    if isinstance(struct, Pointed):
+        for in_rcu, suffix in nullable.FIELDS.items():
+            name = _name(struct) + suffix
+            if (unsleepable or not in_rcu) and facts.find(name, Kind.STRUCT) is not None:
+                yield name
+
+
+def _lists(facts: KernelFacts, _: Ask, origin: _Origin, unsleepable: bool) -> tuple[str, ...]:
+    return tuple(_twins(facts, _start(facts, origin), unsleepable))
+
+
+def _field_may_be_null(
+    facts: KernelFacts, ask: Ask, origin: _Origin, step: tuple[int, int], twins: tuple[str, ...]
+) -> Ruling:
+    struct = _start(facts, origin)
+    assert isinstance(struct, Pointed)
+    _, kind = skip_mods_and_typedefs(struct.btf, struct.type_id)
+    assert isinstance(kind, Composite)
+    field = next((m.name for m in kind.members if m.bit_offset == step[0] * 8), None)
+    for twin in twins:
+        place = facts.find(twin, Kind.STRUCT)
+        listed = place.btf.type(place.type_id) if place else None
+        if isinstance(listed, Struct) and any(m.name == field for m in listed.members):
+            why = f"{_name(struct)}.{field} may be null, and the program does not ask"
+            return Ruling(Allowed.NO, why, f"struct {twin} of the kernel's BTF")
     return _YES
 
 

@@ -131,7 +131,8 @@ def _access(ruling: Ruling) -> Reason:
         "access",
         ruling.told,
         Evidence.BTF,
-        hint="declare the struct with preserve_access_index, so that CO-RE finds the member",
+        hint="declare the struct with preserve_access_index, so that CO-RE finds the member, and compare what "
+        "may be null",
     )
 
 

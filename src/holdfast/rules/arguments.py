@@ -10,16 +10,27 @@ grows at its end.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final
 
 from holdfast.btf.reader import Btf
 from holdfast.btf.skip import UnsizedError, pointer_size, resolve_size, skip_mods_and_typedefs
-from holdfast.btf.types import Composite, Enum, FuncProto, Int, Member, Ptr, Struct
+from holdfast.btf.types import Composite, Const, Enum, FuncProto, Int, Member, Ptr, Struct, Void
 from holdfast.rules.ask import Allowed, Ask, Ruling, Sign
 from holdfast.rules.eras import since
 from holdfast.terms import AttachType, ProgramType
 
-__all__ = ["CONTEXT_STRUCTS", "argument_at", "inside", "load_shape", "readable", "writable"]
+__all__ = [
+    "CONTEXT_STRUCTS",
+    "Pointee",
+    "argument_at",
+    "inside",
+    "load_shape",
+    "pointee",
+    "pointer_readable",
+    "readable",
+    "writable",
+]
 
 CONTEXT_STRUCTS: Final = {
     ProgramType.SOCKET_FILTER: "__sk_buff",
@@ -96,6 +107,56 @@ def readable(
     if proto.return_type_id == 0:
         return Ruling(Allowed.NO, "it reads the result of a function that returns none", _SOURCE)
     return _kind(btf, proto.return_type_id, "the result")
+
+
+class Pointee(StrEnum):
+    """What an argument points to, where that is not void and no struct."""
+
+    BYTE = "a byte"
+    NUMBER = "a number"
+    VOID = "a constant of no type"
+    OTHER = "neither a struct nor a number"
+
+
+def pointee(btf: Btf, type_id: int) -> Pointee | None:
+    """For a type of an argument: None where every kernel lets a program read it."""
+    _, kind = skip_mods_and_typedefs(btf, type_id)
+    if not isinstance(kind, Ptr) or kind.type_id == 0:
+        return None
+    below = btf.type(kind.type_id)
+    if isinstance(below, Const):
+        below = btf.type(below.type_id) if below.type_id else below
+    if isinstance(below, Int) and below.size == 1:
+        return Pointee.BYTE
+    _, target = skip_mods_and_typedefs(btf, kind.type_id)
+    if isinstance(target, Composite):
+        return None
+    if isinstance(target, Void):
+        return Pointee.VOID
+    return Pointee.NUMBER if isinstance(target, Int) else Pointee.OTHER
+
+
+def pointer_readable(what: Pointee, ask: Ask) -> Ruling:
+    """Whether an argument that points to that can be read, be it only to keep its value.
+
+    Pointers to a byte always can; those to numbers since bb6728d75611 (5.17), which came in one series with
+    bpf_get_func_arg(); ``const void *`` since 1271a40eeafa (6.16); all others in the tree of 7.1 and not in
+    that of 6.18. Not for struct_ops, whose types have an is_valid_access of their own.
+    """
+    if what is Pointee.BYTE:
+        return Ruling(Allowed.YES, "", _SOURCE)
+    why = f"it reads an argument that points to {what}"
+    if what is Pointee.NUMBER:
+        there = ask.btf(Sign.value("bpf_func_id", "BPF_FUNC_get_func_arg"))
+    elif what is Pointee.VOID:
+        there = since(ask, (6, 16))
+    elif since(ask, (7, 1)):
+        there = True
+    else:
+        there = None if since(ask, (6, 19)) is not False else False
+    if there:
+        return Ruling(Allowed.YES, "", _SOURCE)
+    return Ruling(Allowed.UNKNOWN if there is None else Allowed.NO, why, _SOURCE)
 
 
 def argument_at(btf: Btf, proto: FuncProto, offset: int, *, tracepoint: bool) -> int | None:

@@ -222,6 +222,16 @@ def traced_task(w: Writer) -> None:
     w.typedef("btf_trace_sched_x", w.ptr(w.proto(0, ("data", w.u64), ("x", w.int), ("task", w.task_ptr))))
 
 
+def family(w: Writer) -> None:
+    parent = w.struct("task_struct_parent", 16, ("pid", w.int, 0))
+    task = w.struct("family", 16, ("parent", w.ptr(parent), 64))
+    w.struct("family__safe_trusted_or_null", 8, ("parent", w.ptr(parent), 0))
+    w.function("bpf_lsm_task_free", 0, w.ptr(task))
+
+
+FAMILY = "struct family { long pad; struct { int pid; } *parent; };"
+FAR = "return ((struct family *)ctx[0])->parent->pid;"
+NEAR = "struct family *f = (void *)ctx[0]; return f->parent ? f->parent->pid : 0;"
 MINE = "struct mine { int near; char pad[60]; int far; };"
 DENIED = ProbeFacts(kinds={KindUse(ProgramType.TRACING, AttachType.TRACE_FENTRY, False): False})
 BPF_ONLY = HostFacts(frozenset({"CAP_BPF"}))
@@ -735,6 +745,13 @@ CASES = (
             program("tp_btf/sched_x", "return ((struct mine *)ctx[1])->near;", before=MINE),
             facts(traced_task),
         ),
+    ),
+    Case(
+        R.ACCESS_REFUSED,
+        "family.parent may be null",
+        Side(program("lsm/task_free", FAR, before=FAMILY), facts(family)),
+        Side(program("lsm/task_free", NEAR, before=FAMILY), facts(family)),
+        "null",
     ),
     Case(
         R.CONTEXT_UNKNOWN,

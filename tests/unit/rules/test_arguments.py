@@ -101,3 +101,44 @@ def test_who_may_write_to_the_context() -> None:
     assert arguments.writable(ProgramType.SCHED_CLS, Era(5, 10)).allowed is YES
     assert arguments.writable(ProgramType.KPROBE, Era(6, 12)).allowed is NO
     assert arguments.writable(ProgramType.KPROBE, new).allowed is YES
+
+
+@pytest.mark.parametrize(
+    ("what", "era", "allowed"),
+    [
+        (arguments.Pointee.BYTE, Era(5, 10), YES),
+        (
+            arguments.Pointee.NUMBER,
+            Era(5, 10),
+            NO,
+        ),
+        (arguments.Pointee.NUMBER, Era(6, 1), YES),
+        (arguments.Pointee.VOID, Era(6, 12), NO),
+        (arguments.Pointee.VOID, Era(6, 16), YES),
+        (arguments.Pointee.OTHER, Era(6, 18), NO),
+        (arguments.Pointee.OTHER, Era(7, 0), UNKNOWN),
+        (arguments.Pointee.OTHER, Era(7, 1), YES),
+    ],
+)
+def test_pointers_to_other_things_than_structs(what: arguments.Pointee, era: Era, allowed: Allowed) -> None:
+    assert arguments.pointer_readable(what, era).allowed is allowed
+
+
+def test_what_an_argument_points_to() -> None:
+    writer = BtfWriter()
+    number, char = writer.integer("int", 4), writer.integer("char", 1)
+    struct = writer.struct("s", 8)
+    targets = (0, writer.const(char), number, writer.const(0), writer.ptr(struct), writer.fwd("f"), struct)
+    pointers = [writer.ptr(target) for target in targets]
+    btf = writer.btf()
+    P = arguments.Pointee
+    assert [arguments.pointee(btf, one) for one in pointers] == [
+        None,
+        P.BYTE,
+        P.NUMBER,
+        P.VOID,
+        P.OTHER,
+        P.OTHER,
+        None,
+    ]
+    assert arguments.pointee(btf, number) is None
