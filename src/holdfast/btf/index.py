@@ -77,6 +77,13 @@ class TypeIndex:
             yield self.by_name[at] & 0xFFFFFFFF
             at += 1
 
+    def all_ordinals(self, essential: str) -> list[int]:
+        """The same in one go, for names of which there are hundreds."""
+        wanted = _hash(essential) << 32
+        first = bisect_left(self.by_name, wanted)
+        end = bisect_left(self.by_name, wanted + (1 << 32), first)
+        return [row & 0xFFFFFFFF for row in self.by_name[first:end]]
+
     def to_bytes(self) -> bytes:
         """A form for files, little-endian; :meth:`from_buffer` reads it."""
         head = _HEADER.pack(_MAGIC, len(self.offsets), len(self.by_name))

@@ -277,7 +277,7 @@ class Btf:
         if self.base:
             ordinals = [type_id - self.start_id for type_id in self.candidates(essential_name(tag))]
         else:
-            ordinals = list(self.index.ordinals(essential_name(tag)))
+            ordinals = self.index.all_ordinals(essential_name(tag))
         words, offsets, data = struct.Struct(self._order + "II"), self.index.offsets, self.data
         targets: dict[int, None] = {}
         for at in [offsets[ordinal] for ordinal in ordinals]:
@@ -286,7 +286,11 @@ class Btf:
                 type_id, component = words.unpack_from(data, at + 8)
                 if component == 0xFFFFFFFF:  # -1
                     targets[type_id] = None
-        return [type_id for type_id in targets if self.kind_number(type_id) == kind]
+        if self.base:
+            return [type_id for type_id in targets if self.kind_number(type_id) == kind]
+        own = [type_id for type_id in targets if 0 < type_id < len(self)]
+        infos = [words.unpack_from(data, offsets[type_id - 1])[1] for type_id in own]
+        return [type_id for type_id, info in zip(own, infos, strict=True) if (info >> 24) & 0x7F == kind]
 
     def find(self, name: str, *kinds: Kind) -> int | None:
         """Id of the first type of that very name, the base's types before own ones; None when there is
