@@ -118,8 +118,10 @@ def _bundle_rows(plans: list[Plan]) -> list[dict[str, object]]:
 def _print(
     facts: list[KernelFacts], verdicts: list[ProgramVerdict], plans: list[Plan], verbose: bool
 ) -> None:
+    from holdfast.cli.console import text_width
     from holdfast.report.text import matrix_lines, summary_line, verdict_lines
 
+    width = text_width()
     place: tuple[str, str] | None = None
     if len(facts) == 1 or verbose:
         for verdict in verdicts:
@@ -128,23 +130,23 @@ def _print(
                 major, minor = verdict.libbpf
                 click.echo(f"{verdict.object_path} on {verdict.kernel}, libbpf {major}.{minor}")
                 place = here
-            for line in verdict_lines(verdict, verbose=verbose):
+            for line in verdict_lines(verdict, verbose=verbose, width=width):
                 click.echo(line)
     if len(facts) > 1 and verdicts:
-        for line in matrix_lines(verdicts):
+        for line in matrix_lines(verdicts, width=width):
             click.echo(line)
     for plan in plans:
-        _print_plan(plan)
+        _print_plan(plan, width)
     if verdicts:
-        click.echo(summary_line(verdicts))
+        click.echo(summary_line(verdicts, bar=max(8, min(40, width - 42))))
 
 
-def _print_plan(plan: Plan) -> None:
+def _print_plan(plan: Plan, width: int) -> None:
     click.echo(f"bundle {plan.bundle.name} on {plan.kernel}: {_sentence(plan)}")
     for rank, row in enumerate(plan.steps, 1):
         click.echo(f"  {rank}. {row.verdict.value:<7} {row.variant.name}")
         for reason in row.reasons[:2]:
-            for line in textwrap.wrap(reason.line, 100, initial_indent=" " * 7, subsequent_indent=" " * 9):
+            for line in textwrap.wrap(reason.line, width, initial_indent=" " * 7, subsequent_indent=" " * 9):
                 click.echo(line)
 
 

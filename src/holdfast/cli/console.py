@@ -6,6 +6,7 @@ rich and msgspec are imported by the function that needs them: a verb that print
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["PLAIN_WIDTH", "make_console", "print_json", "progress"]
+__all__ = ["PLAIN_WIDTH", "make_console", "print_json", "progress", "text_width"]
 
 PLAIN_WIDTH = 100  # columns, where stdout is no terminal and so has no width of its own
 
@@ -34,6 +35,13 @@ def make_console() -> Console:
         emoji=False,
         highlight=False,
     )
+
+
+def text_width() -> int:
+    """Columns for lines of text: those of the terminal, if stdout is one, 50 to :data:`PLAIN_WIDTH`."""
+    if not sys.stdout.isatty():
+        return PLAIN_WIDTH
+    return max(50, min(PLAIN_WIDTH, shutil.get_terminal_size().columns))
 
 
 @contextmanager

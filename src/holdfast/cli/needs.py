@@ -24,7 +24,7 @@ def command(paths: tuple[str, ...], programs: tuple[str, ...], form: str, verbos
 
     Each need comes with the C file and line that asks for it and the weak needs that its code hangs on.
     """
-    from holdfast.cli.console import print_json, progress
+    from holdfast.cli.console import print_json, progress, text_width
     from holdfast.cli.subjects import open_subjects
     from holdfast.needs.collect import needs_of_program
     from holdfast.needs.model import ObjectNeeds, ProgramNeeds
@@ -45,7 +45,7 @@ def command(paths: tuple[str, ...], programs: tuple[str, ...], form: str, verbos
         print_json({"schema_version": SCHEMA_VERSION, "objects": [object_needs_row(one) for one in found]})
         return ExitStatus.OK
     for one in found:
-        for line in needs_lines(one, verbose=verbose):
+        for line in needs_lines(one, verbose=verbose, width=text_width()):
             click.echo(line)
     return ExitStatus.OK
 

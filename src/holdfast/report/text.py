@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Needs and verdicts as lines of text, at most :data:`WIDTH` columns; colour is the console's business."""
+"""Needs and verdicts as lines of text, at most :data:`WIDTH` columns or what a function is given as ``width``
+(names are not broken); colour is the console's business.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +26,14 @@ __all__ = ["WIDTH", "matrix_lines", "needs_lines", "summary_line", "verdict_line
 
 WIDTH = 100
 _ACROSS = 15  # kernels in one table
+_LEAST_NAME = 32  # columns for the names of programs beside it
 _SIGNS = {Verdict.LOADS: "+", Verdict.FAILS: "x", Verdict.UNKNOWN: "?"}
 
 
-def _wrap(text: str, first: str, rest: str) -> Iterator[str]:
+def _wrap(text: str, first: str, rest: str, width: int = WIDTH) -> Iterator[str]:
     yield from textwrap.wrap(
         text,
-        WIDTH,
+        width,
         initial_indent=first,
         subsequent_indent=rest,
         break_long_words=False,
@@ -41,19 +44,20 @@ def _wrap(text: str, first: str, rest: str) -> Iterator[str]:
 # -- needs ------------------------------------------------------------------------------------------------
 
 
-def needs_lines(needs: ObjectNeeds, *, verbose: bool = False) -> Iterator[str]:
+def needs_lines(needs: ObjectNeeds, *, verbose: bool = False, width: int = WIDTH) -> Iterator[str]:
     """An object's needs, grouped by kind; ``verbose`` lists every CO-RE relocation and map by itself."""
     yield needs.path
     if not needs.programs:
         yield "  no programs"
     for program in needs.programs:
-        yield from _program_lines(program, verbose)
+        yield from _program_lines(program, verbose, width)
 
 
-def _program_lines(needs: ProgramNeeds, verbose: bool) -> Iterator[str]:
+def _program_lines(needs: ProgramNeeds, verbose: bool, width: int) -> Iterator[str]:
     program = needs.program
     autoload = "" if program.autoload else " (not loaded unless asked: ?)"
-    yield f"  {program.name}  SEC({program.section}){autoload}"
+    line = f"  {program.name}  SEC({program.section}){autoload}"
+    yield from [line] if len(line) <= width else _wrap(line.strip(), "  ", " " * 6, width)
     for kind in NeedKind:
         group = [need for need in needs.needs if need.kind is kind]
         if not group:
@@ -62,7 +66,7 @@ def _program_lines(needs: ProgramNeeds, verbose: bool) -> Iterator[str]:
             group = [n for n in group if not isinstance(n, MapNeed) or n.used or n.application_sets]
         label = f"    {kind.value:<14} "
         for at, text in enumerate(_grouped(kind, group, verbose)):
-            yield from _wrap(text, label if at == 0 else " " * len(label), " " * len(label) + "  ")
+            yield from _wrap(text, label if at == 0 else " " * len(label), " " * len(label) + "  ", width)
 
 
 def _grouped(kind: NeedKind, group: Sequence[Need], verbose: bool) -> Iterator[str]:
@@ -101,21 +105,22 @@ def _need(need: Need) -> str:
 # -- verdicts ---------------------------------------------------------------------------------------------
 
 
-def verdict_lines(verdict: ProgramVerdict, *, verbose: bool = False) -> Iterator[str]:
+def verdict_lines(verdict: ProgramVerdict, *, verbose: bool = False, width: int = WIDTH) -> Iterator[str]:
     """One program's verdict with its first reason, or (``verbose``) with all of them and the hazards."""
     sign = _SIGNS[verdict.verdict]
     kind = f"{verdict.type.name}, SEC({verdict.section})"
-    yield f"  {sign} {verdict.verdict.value:<7} {verdict.program}  ({kind})"
+    line = f"  {sign} {verdict.verdict.value:<7} {verdict.program}  ({kind})"
+    yield from [line] if len(line) <= width else _wrap(line.strip(), "  ", " " * 12, width)
     if verdict.load is not None:
-        yield from _wrap(_load(verdict.load), " " * 12, " " * 14)
+        yield from _wrap(_load(verdict.load), " " * 12, " " * 14, width)
     shown = verdict.reasons if verbose else verdict.reasons[:1]
     for reason in shown:
-        yield from _reason_lines(reason)
+        yield from _reason_lines(reason, width)
     rest = len(verdict.reasons) - len(shown)
     if rest:
         yield f"            and {rest} more reason{'s' if rest > 1 else ''} (--verbose)"
     for hazard in verdict.hazards if verbose else ():
-        yield from _hazard_lines(hazard)
+        yield from _hazard_lines(hazard, width)
 
 
 def _load(load: PastLoad) -> str:
@@ -125,17 +130,18 @@ def _load(load: PastLoad) -> str:
     return text if right else f"{text}; predicted was {load.predicted.value}"
 
 
-def _reason_lines(reason: Reason) -> Iterator[str]:
+def _reason_lines(reason: Reason, width: int) -> Iterator[str]:
     where = f" [{reason.source}]" if reason.source else ""
     evidence = "" if reason.evidence.value == "none" else f" (evidence: {reason.evidence.value})"
     text = f"{reason.code.value}  {reason.need}{where}: {reason.message}{evidence}"
-    yield from _wrap(text, " " * 12, " " * 14)
+    yield from _wrap(text, " " * 12, " " * 14, width)
     if reason.hint:
-        yield from _wrap(f"hint: {reason.hint}", " " * 14, " " * 20)
+        yield from _wrap(f"hint: {reason.hint}", " " * 14, " " * 20, width)
 
 
-def _hazard_lines(hazard: Hazard) -> Iterator[str]:
-    yield from _wrap(f"hazard {hazard.code.value}  {hazard.need}: {hazard.message}", " " * 12, " " * 14)
+def _hazard_lines(hazard: Hazard, width: int) -> Iterator[str]:
+    text = f"hazard {hazard.code.value}  {hazard.need}: {hazard.message}"
+    yield from _wrap(text, " " * 12, " " * 14, width)
 
 
 def summary_line(verdicts: Sequence[ProgramVerdict], *, bar: int = 40) -> str:
@@ -152,7 +158,7 @@ def summary_line(verdicts: Sequence[ProgramVerdict], *, bar: int = 40) -> str:
     return f"[{cells:<{bar}}] {words}"
 
 
-def matrix_lines(verdicts: Sequence[ProgramVerdict]) -> Iterator[str]:
+def matrix_lines(verdicts: Sequence[ProgramVerdict], *, width: int = WIDTH) -> Iterator[str]:
     """Programs down, kernels across (by number; a legend names them), with the signs of a verdict.
 
     More kernels than a line has room for follow in tables of their own.
@@ -160,14 +166,17 @@ def matrix_lines(verdicts: Sequence[ProgramVerdict]) -> Iterator[str]:
     kernels = list(dict.fromkeys(verdict.kernel for verdict in verdicts))
     for number, kernel in enumerate(kernels, 1):
         yield f"  {number:>3}  {kernel}"
-    for first in range(0, len(kernels), _ACROSS):
-        yield from _table(verdicts, kernels[first : first + _ACROSS], first + 1)
+    across = max(1, min(_ACROSS, (width - _LEAST_NAME) // 4))
+    for first in range(0, len(kernels), across):
+        yield from _table(verdicts, kernels[first : first + across], first + 1, width)
 
 
-def _table(verdicts: Sequence[ProgramVerdict], kernels: Sequence[str], first: int) -> Iterator[str]:
+def _table(
+    verdicts: Sequence[ProgramVerdict], kernels: Sequence[str], first: int, width: int
+) -> Iterator[str]:
     cells = {(v.object_path, v.program, v.kernel): _SIGNS[v.verdict] for v in verdicts}
     head = "".join(f"{number:>4}" for number in range(first, first + len(kernels)))
-    room = WIDTH - len(head) - 4
+    room = width - len(head) - 4
     programs: dict[str, list[str]] = {}
     for path, program in dict.fromkeys((v.object_path, v.program) for v in verdicts):
         programs.setdefault(path, []).append(program)

@@ -144,3 +144,21 @@ def test_debug_shows_the_traceback(verb, monkeypatch: pytest.MonkeyPatch, capsys
     err = capsys.readouterr().err
     assert err.startswith("Traceback")
     assert err.endswith("holdfast: no BTF\n")
+
+
+@pytest.mark.parametrize(
+    ("target", "said"), [("/dev/full", "holdfast: a write failed: No space left on device"), (None, "")]
+)
+def test_stdout_that_takes_nothing(target: str | None, said: str) -> None:
+    redirect = ">&-" if target is None else f">{target}"
+    line = f'"{sys.executable}" -m holdfast.cli.main --help {redirect}'
+    ran = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert ran.returncode == (0 if target is None else 1)
+    assert ran.stderr.startswith(said) and "Traceback" not in ran.stderr and "ignored" not in ran.stderr
+    assert said or ran.stderr == ""
+
+
+def test_a_place_that_is_not_ours_is_told_with_a_way_out(verb, capsys) -> None:
+    assert verb(raising(PermissionError(13, "Permission denied", "/root/.cache")))() == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "holdfast: /root/.cache: Permission denied" and "XDG_CACHE_HOME" in said[1]

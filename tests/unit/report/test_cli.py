@@ -151,13 +151,48 @@ def test_bad_objects(holdfast: Command, bad_files: dict[str, Path], verb: str, n
     assert len(rest) <= 1 and all(line.startswith("hint: ") for line in rest)
 
 
-def test_a_folder_is_no_object_and_no_bundle(holdfast: Command, bad_files: dict[str, Path]) -> None:
-    needs = holdfast("needs", bad_files["folder"])
-    assert (needs.status, needs.out) == (1, "")
-    assert "Is a directory" in needs.err
-    check = holdfast("check", bad_files["folder"])
-    assert (check.status, check.out) == (1, "")
-    assert "holdfast.toml" in check.err
+@pytest.mark.parametrize("verb", ["needs", "check"])
+def test_an_empty_folder_is_a_mistake(holdfast: Command, tmp_path: Path, verb: str) -> None:
+    done = holdfast(verb, tmp_path)
+    assert (done.status, done.out) == (2, "")
+    assert "has no objects in it" in done.err and "holdfast.toml" in done.err
+
+
+@pytest.mark.parametrize("verb", ["needs", "check"])
+def test_a_folder_stands_for_its_objects(
+    holdfast: Command, objects: dict[str, Path], kernel_file: Path, tmp_path: Path, verb: str
+) -> None:
+    (tmp_path / "deep/er").mkdir(parents=True)
+    for name, place in (("loads", "a.o"), ("fails", "deep/er/b.o")):
+        (tmp_path / place).write_bytes(objects[name].read_bytes())
+    more = ("--kernel", kernel_file) if verb == "check" else ()
+    done = holdfast(verb, tmp_path, *more)
+    assert done.status == (4 if verb == "check" else 0)
+    assert "a.o" in done.out and "deep/er/b.o" in done.out
+
+
+@pytest.mark.parametrize("columns", [50, 60, 80])
+@pytest.mark.parametrize("verb", ["needs", "check"])
+def test_text_fits_a_narrow_terminal(
+    holdfast: Command,
+    objects: dict[str, Path],
+    kernel_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    columns: int,
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    other = kernel_file.with_name("other.btf")
+    other.write_bytes(kernel_file.read_bytes())
+    kernels = ("--kernel", kernel_file, "--kernel", other) if verb == "check" else ()
+    for paths in ((objects["rich"],), (objects["fails"], objects["both"])):
+        out = holdfast(verb, *paths, *kernels, "-v").out
+        long = [line for line in out.splitlines() if len(line) > columns]
+        # neither paths nor names are broken, so that they can be copied
+        folder = str(objects["rich"].parent)
+        assert [line for line in long if folder not in line and len(line.split()) > 3] == []
 
 
 @pytest.mark.parametrize(
@@ -166,6 +201,7 @@ def test_a_folder_is_no_object_and_no_bundle(holdfast: Command, bad_files: dict[
         (("--kernel", "{text}"), 1, "it is no kernel: it begins with 69 6e 74 20"),
         (("--kernel", "{x86}"), 1, "x86.o"),
         (("--kernel", "{folder}"), 1, "there is no kernel in it"),
+        (("--kernel", ""), 2, "a selector of kernels is empty"),
         (("--kernel", "/nowhere"), 1, "it cannot be read: No such file or directory"),
         (("--kernel", "nowhere/6.12*"), 2, "no kernel 'nowhere/6.12*'"),
         (("--kernel", "{kernel}", "--modules", "xfs,nothing"), 2, "has no module 'nothing'"),

@@ -16,7 +16,7 @@ from tests.unit.predict.fake import kernel
 
 from holdfast import pytest_plugin
 from holdfast.cli import verify, verify_score
-from holdfast.errors import UsageError
+from holdfast.errors import FileError, UsageError
 from holdfast.truth import ground, rows, workers
 from holdfast.truth.ground import Ground
 from holdfast.truth.rows import Truth, TruthRow
@@ -148,6 +148,14 @@ def test_what_makes_no_sense(run: Callable[..., Result], two: Path, tmp_path: Pa
     ]:
         assert isinstance(run(*arguments).exception, UsageError), arguments
     assert isinstance(run("--score", "--format", "junit", two).exception, UsageError)
+
+
+def test_rows_that_cannot_be_kept_are_told_before_anything_boots(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, two: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(verify, "verify", lambda *_, **__: pytest.fail("it was carried out"))
+    result = run(two, "--kernel", "k", "--rows", tmp_path / "no/rows.tsv")
+    assert isinstance(result.exception, FileError) and "cannot be written" in str(result.exception)
 
 
 def test_the_running_kernel_is_not_booted() -> None:
