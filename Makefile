@@ -44,6 +44,8 @@ test-slow: corpus kernels
 bench: corpus
 	@$(PYTHON) -m bench
 	@$(PYTHON) -m bench.check_all
+	@$(PYTHON) -m bench.catalogue --ready 'debian/*' --rounds 5
+	@$(PYTHON) -m bench.add
 
 bench-rss: setup
 	@$(PYTHON) -m bench.rss
