@@ -22,7 +22,7 @@ from holdfast.kernels.sources.version import sort_key
 from holdfast.vm import BootKernel
 from holdfast.vm.qemu import find
 
-__all__ = ["kernels", "named_or_all", "packages", "to_boot"]
+__all__ = ["kernels", "named_or_all", "packages", "ready", "to_boot"]
 
 NAMED = "HOLDFAST_KERNELS"
 FOLDER = Path(__file__).parent.parent / "build/kernels"
@@ -30,7 +30,14 @@ FOLDER = Path(__file__).parent.parent / "build/kernels"
 
 @cache
 def kernels() -> tuple[BootKernel, ...]:
-    """They, oldest first; skips the test (fails it where CI=true) without one, or without a fit qemu."""
+    """They, oldest first, unpacked; skips the test as :func:`ready` does."""
+    return tuple(BootKernel.from_path(path) for path in ready())
+
+
+def ready() -> list[Path]:
+    """Return their paths, oldest first; skips the test (fails it where CI=true) without one, or without a fit
+    qemu.
+    """
     if platform.machine() != "x86_64":
         lacks("only x86_64 kernels are booted")
     try:
@@ -40,7 +47,7 @@ def kernels() -> tuple[BootKernel, ...]:
     paths = to_boot(FOLDER, os.environ)
     if not paths:
         lacks(f"there is no kernel to boot: {NAMED} names none and build/kernels has none (make kernels)")
-    return tuple(BootKernel.from_path(path) for path in paths)
+    return paths
 
 
 def to_boot(folder: Path, environment: Mapping[str, str]) -> list[Path]:
