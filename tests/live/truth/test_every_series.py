@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from holdfast.cli.verify import command
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.corpus]
 
-# Each for a kind of its own: tracing by CO-RE, struct_ops, XDP with kfuncs of a module, rings, iterators.
+# Tracing by CO-RE, HID-BPF by struct_ops and by fmod_ret, XDP.
 NAMES = (
     "libbpf-tools__biolatency-libbpf.o",
     "libbpf-tools__opensnoop-libbpf.o",
@@ -23,6 +24,13 @@ NAMES = (
 BUNDLE = Path(__file__).parents[3] / "bundles/net/rss"
 
 
+@pytest.fixture(scope="module")
+def tracker() -> None:
+    """multiprocessing has a tracker of what its processes share, with a pipe to it that stays open."""
+    resource_tracker.ensure_running()
+
+
+@pytest.mark.usefixtures("tracker")
 def test_what_is_predicted_happens_on_every_series(
     corpus: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
