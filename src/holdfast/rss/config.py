@@ -29,11 +29,12 @@ def pack_active(slot: int, settings: Sequence[bytes]) -> bytes:
 class RssConfig:
     """One complete set of settings; checked when made, and never changed.
 
-    ``key`` holds 40 bytes or more (VIRTIO_NET_RSS: rss_max_key_size is at least 40; no input looks
-    at more than 40). ``table`` has a power of two of queue numbers, at most 512; a packet takes entry
-    ``hash & (len(table) - 1)``. ``unclassified`` is the queue of packets that are not hashed. Queue
-    numbers are 16 bits; the TAP takes them modulo its number of attached queues. ``tunnel_types`` are the
-    encapsulations whose inner headers are hashed in place of the outer ones (VIRTIO_NET_F_HASH_TUNNEL).
+    ``key`` holds 40 bytes or more (VIRTIO_NET_RSS: rss_max_key_size is at least 40; no input looks at more
+    than 40). ``table`` has a power of two of queue numbers, at most 512, as VIRTIO_NET_RSS demands; a packet
+    takes entry ``hash & (len(table) - 1)``, which is ``hash % len(table)``. ``unclassified`` is the queue of
+    packets that are not hashed. Queue numbers are 16 bits; the TAP takes them modulo its number of attached
+    queues. ``tunnel_types`` are the encapsulations whose inner headers are hashed in place of the outer ones
+    (VIRTIO_NET_F_HASH_TUNNEL).
 
     Raises :class:`~holdfast.errors.UsageError` that names the member and what it may be.
     """

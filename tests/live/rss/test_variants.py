@@ -133,6 +133,27 @@ def test_a_hash_of_zero_is_not_unclassified(steer: load.Object, steering: Kernel
     assert queue(steer, frame) == 9
 
 
+def test_tables_of_every_length(steer: load.Object, steering: KernelSteering) -> None:
+    # By mask and by modulo, as QEMU does it: the same for a power of two. One entry says what the length is.
+    vectors = [(frame, value) for vector in VECTORS for frame, _, value in vector.frames()]
+    for length in (2**power for power in range(10)):
+        steering.configure(RssConfig(KEY, ALL_TYPES, tuple(range(1000, 1000 + length))))
+        got = [queue(steer, frame) for frame, _ in vectors]
+        assert (
+            got
+            == [1000 + value % length for _, value in vectors]
+            == [1000 + (value & (length - 1)) for _, value in vectors]
+        ), length
+
+
+def test_only_40_bytes_of_a_longer_key_count(steer: load.Object, steering: KernelSteering) -> None:
+    for more in (b"", b"\xff", bytes(range(215))):
+        steering.configure(RssConfig(KEY + more, ALL_TYPES, IDENTITY))
+        for vector in VECTORS:
+            for frame, _, value in vector.frames():
+                assert queue(steer, frame) == value & 511, (vector, len(more))
+
+
 def test_each_change_is_in_force_at_once(steer: load.Object, steering: KernelSteering) -> None:
     frame, _, value = VECTORS[0].frames()[0]
     for base in range(5):
