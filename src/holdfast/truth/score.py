@@ -11,7 +11,7 @@ from enum import StrEnum
 from holdfast.predict.model import ProgramVerdict
 from holdfast.terms import Verdict
 from holdfast.truth.rows import TruthRow
-from holdfast.truth.words import agrees
+from holdfast.truth.words import WordsClass, agrees
 
 __all__ = ["Comparison", "Outcome", "Score", "compare", "score"]
 
@@ -49,6 +49,8 @@ class Score:
     fails: int = 0
     first_right: int = 0
     first_wrong: int = 0
+    false_loads: int = 0
+    """False LOADS that facts could have told: not those that the verifier refused by following values."""
 
     @property
     def decided(self) -> int:
@@ -83,6 +85,7 @@ class Score:
         self.outcomes[one.outcome] += 1
         self.loads += one.row.loaded
         self.fails += not one.row.loaded
+        self.false_loads += one.outcome is Outcome.FALSE_LOADS and one.row.words is not WordsClass.VERIFIER
         code = one.verdict.reasons[0].code.value if one.verdict.reasons else "none"
         if one.outcome is Outcome.UNKNOWN:
             self.unknown_by_code[code] += 1

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from holdfast.truth.bars import missed
+from holdfast.truth.bars import bars, missed
 from holdfast.truth.score import Comparison, Outcome, Score
 
 __all__ = ["score_lines", "score_row"]
@@ -21,15 +21,18 @@ def score_lines(
     """Counts by kernel and by reason code, wrong ones by name; ``verbose`` names also those whose first
     reason was not the kernel's.
     """
-    yield f"  {'kernel':<42}{'programs':>9}{'right':>7}{'false':>13}{'UNKNOWN':>9}{'first reason':>14}"
-    yield f"  {'':<42}{'':>9}{'':>7}{'LOADS  FAILS':>13}"
+    yield f"  {'kernel':<35}{'programs':>9}{'right':>7}{'false':>13}{'UNKNOWN':>9}{'first reason':>14}  bars"
+    yield f"  {'':<35}{'':>9}{'':>7}{'LOADS  FAILS':>13}"
     for kernel, one in scores.items():
         false = f"{one.outcomes[Outcome.FALSE_LOADS]:>5}  {one.outcomes[Outcome.FALSE_FAILS]:>5}"
         told = one.first_right + one.first_wrong
         first = f"{one.first_right}/{told}" if told else "-"
         name = kernel or "all"
         unknown = one.outcomes[Outcome.UNKNOWN]
-        yield f"  {name:<42}{one.total:>9}{one.outcomes[Outcome.RIGHT]:>7}{false:>13}{unknown:>9}{first:>14}"
+        failed = sum(not bar.is_met for bar in bars(one))
+        met = f"{failed} missed" if failed else "met"
+        right = one.outcomes[Outcome.RIGHT]
+        yield f"  {name:<35}{one.total:>9}{right:>7}{false:>13}{unknown:>9}{first:>14}  {met}"
     total = scores[""]
     yield ""
     yield f"  {'first reason of a verdict':<42}{'right':>9}{'wrong':>7}{'UNKNOWN':>22}"
@@ -44,11 +47,9 @@ def score_lines(
             yield from _wrapped(f"{case.outcome.value}: {_name(case)}: {_why(case)}")
         elif verbose and case.first_reason is False:
             yield from _wrapped(f"another first reason: {_name(case)}: {_why(case)}")
-    yield (
-        f"{total.agreement:.2%} of {total.decided} LOADS and FAILS right, {total.unknown:.2%} UNKNOWN, "
-        f"first reason right in {total.first:.2%}"
-    )
-    yield from (f"bar missed: {line}" for line in missed(total))
+    yield f"  {'bar':<44}{'':>8}reached"
+    for bar in bars(total):
+        yield f"  {bar.asked:<44}{'met' if bar.is_met else 'MISSED':>6}  {bar.reached}"
 
 
 def _wrapped(text: str) -> list[str]:
@@ -71,6 +72,7 @@ def score_row(scores: Mapping[str, Score], comparisons: Sequence[Comparison]) ->
     return {
         "total": _score(scores[""]),
         "kernels": [{"kernel": kernel} | _score(one) for kernel, one in scores.items() if kernel],
+        "bars": [{"asked": bar.asked, "reached": bar.reached, "met": bar.is_met} for bar in bars(scores[""])],
         "bars_missed": list(missed(scores[""])),
         "wrong": [
             {
@@ -102,6 +104,7 @@ def _score(one: Score) -> dict[str, Any]:
         "agreement": round(one.agreement, 5),
         "first_reason_right": one.first_right,
         "first_reason_wrong": one.first_wrong,
+        "bars_missed": list(missed(one)),
         "codes": {
             code: {
                 "right": one.right_by_code[code],

@@ -6,7 +6,7 @@ from __future__ import annotations
 from holdfast.predict.codes import ReasonCode
 from holdfast.predict.model import ProgramVerdict, Reason, Stage
 from holdfast.terms import Evidence, ProgramType, Verdict
-from holdfast.truth.bars import missed
+from holdfast.truth.bars import bars, missed
 from holdfast.truth.rows import TruthRow
 from holdfast.truth.score import Outcome, compare, score
 from holdfast.truth.score_report import score_lines, score_row
@@ -62,12 +62,27 @@ def test_shares_and_bars() -> None:
     assert score([])[""].agreement == 1.0
 
 
+def test_what_only_the_verifier_can_tell_is_no_missed_bar() -> None:
+    judged = compare(LOADS, row(False, WordsClass.VERIFIER))
+    one = score([RIGHT] * 999 + [judged])[""]
+    assert (one.outcomes[Outcome.FALSE_LOADS], one.false_loads) == (1, 0)
+    assert not list(missed(one))
+    assert [bar.reached for bar in bars(one)] == [
+        "99.90%",
+        "0 (1 more by the verifier's own judgement)",
+        "0.00%",
+        "100.00%",
+    ]
+
+
 def test_reports_name_what_is_wrong() -> None:
     wrong = compare(LOADS, row(False, WordsClass.MAP))
     scores = score([RIGHT, wrong])
     lines = list(score_lines(scores, [RIGHT, wrong]))
     assert all(len(line) <= 100 for line in lines)
     assert any("false LOADS: a.o: p on debian/6.1" in line for line in lines)
+    assert any("no false LOADS" in line and "MISSED" in line for line in lines)
+    assert any("debian/6.1" in line and "missed" in line for line in lines)
     document = score_row(scores, [RIGHT, wrong])
     assert document["total"]["false_loads"] == 1 and document["kernels"][0]["kernel"] == "debian/6.1"
     assert [(one["outcome"], one["words"]) for one in document["wrong"]] == [("false LOADS", "map")]
