@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import lacks
 from tests.docs.documents import ROOT, names, sections, table
 
 from holdfast.elf import open_object
@@ -71,6 +72,20 @@ def test_check_of_an_object_with_hazards(corpus: list[Path], kernel_btf: Path) -
     document = printed("check", str(sized), "--kernel", str(kernel_btf))
     hazards = [hazard for result in document["results"] for hazard in result["hazards"]]
     assert set(hazards[0]) == told("check: hazards")
+
+
+@pytest.mark.corpus
+def test_check_where_a_load_is_on_record(corpus: list[Path]) -> None:
+    from holdfast.truth import rows
+    from holdfast.truth.loads import SHIPPED
+
+    truth = rows.read(SHIPPED)
+    known = {row.sha256: row.kernel for row in truth.rows.values() if row.kernel in truth.builds}
+    found = next((one for one in corpus if open_object(one).sha256 in known), None)
+    if found is None:
+        lacks("no object of the corpus is among the rows that ship")
+    document = printed("check", str(found), "--kernel", known[open_object(found).sha256])
+    assert set(document["results"][0]["load"]) == told("check: load")
 
 
 def test_check_of_a_bundle(kernel_btf: Path) -> None:

@@ -25,7 +25,7 @@ from holdfast.predict.codes import ReasonCode
 from holdfast.predict.model import PastLoad, ProgramVerdict, Reason, Stage
 from holdfast.terms import Evidence, Verdict
 from holdfast.truth.journal import Journal, journal_name
-from holdfast.truth.rows import TruthRow, parse_row
+from holdfast.truth.rows import TruthFileError, TruthRow, parse_row
 from holdfast.truth.words import WordsClass, classify
 
 __all__ = ["SHIPPED", "PastLoads"]
@@ -57,6 +57,7 @@ class PastLoads:
     ) -> None:
         self._libbpf = libbpf
         self._shipped = _Shipped(shipped)
+        self._of_journal: dict[Path, dict[str, list[TruthRow]]] = {}
         cache = folder()
         self._journals = journals or (cache / "verify" if cache is not None else None)
 
@@ -78,16 +79,21 @@ class PastLoads:
         rows = [*self._shipped.rows(sha256, facts.build), *self._own(sha256, facts)]
         return {row.program: row for row in rows if _release(row.loader) == self._libbpf and _counts(row)}
 
-    def _own(self, sha256: str, facts: KernelFacts) -> Iterator[TruthRow]:
+    def _own(self, sha256: str, facts: KernelFacts) -> list[TruthRow]:
         if self._journals is None:
-            return
+            return []
         loader = "libbpf-{}.{}.0".format(*self._libbpf)  # as verify names it: libbpf_version_string() has two
         path = self._journals / journal_name(facts.id, bytes.fromhex(facts.build), loader)
-        if not _is_own(path):
-            return
-        for row in Journal(path).rows(sha256):
-            words = classify(row["loaded"], row["errno"], row.get("libbpf", []), row.get("verifier", []))
-            yield TruthRow(sha256, facts.id, loader, row["program"], row["loaded"], row["errno"], words)
+        known = self._of_journal.get(path)
+        if known is None:
+            known = self._of_journal[path] = {}
+            for row in Journal(path).rows() if _is_own(path) else ():
+                if not isinstance(row["loaded"], bool):
+                    continue
+                words = classify(row["loaded"], row["errno"], row.get("libbpf", []), row.get("verifier", []))
+                one = row["sha256"], facts.id, loader, row["program"], row["loaded"], row["errno"], words
+                known.setdefault(row["sha256"], []).append(TruthRow(*one))
+        return known.get(sha256, [])
 
 
 def _is_own(path: Path) -> bool:
@@ -105,23 +111,35 @@ class _Shipped:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._content: bytes | None = None
+        self._builds: dict[str, str] = {}
+        self._of: dict[str, list[TruthRow]] = {}
 
     def rows(self, sha256: str, build: str) -> Iterator[TruthRow]:
         if self._content is None:
-            try:
-                self._content = self._path.read_bytes()
-            except FileNotFoundError:  # a build of Holdfast without them
-                self._content = b""
-            except OSError as error:
-                raise FileError(str(self._path), f"it cannot be read: {error.strerror}") from None
+            self._content = self._read()
+            self._builds = {fields[1]: fields[2] for fields in self._lines(b"K\t")}
+        if sha256 not in self._of:
+            self._of[sha256] = self._rows(sha256)
+        return (row for row in self._of[sha256] if self._builds.get(row.kernel) == build)
+
+    def _read(self) -> bytes:
+        try:
+            return self._path.read_bytes()
+        except FileNotFoundError:  # a build of Holdfast without them
+            return b""
+        except OSError as error:
+            raise FileError(str(self._path), f"it cannot be read: {error.strerror}") from None
+
+    def _rows(self, sha256: str) -> list[TruthRow]:
         short = sha256[:_SHORT]
-        kernels = {row[1] for row in self._lines(b"K\t") if row[2] == build}
-        objects = [row[1] for row in self._lines(f"O\t{short}".encode())]
-        if not kernels or objects != [sha256]:  # two objects that begin alike would be taken for each other
-            return
-        for fields in self._lines(f"R\t{short}\t".encode()):
-            if fields[2] in kernels:
-                yield parse_row(fields, {short: sha256})
+        if [fields[1] for fields in self._lines(f"O\t{short}".encode())] != [sha256]:
+            return []  # not there, or two objects that begin alike would be taken for each other
+        try:
+            return [parse_row(fields, {short: sha256}) for fields in self._lines(f"R\t{short}\t".encode())]
+        except (ValueError, KeyError) as error:
+            raise TruthFileError(
+                str(self._path), f"it is damaged: {error}", hint="install Holdfast anew"
+            ) from None
 
     def _lines(self, start: bytes) -> Iterator[list[str]]:
         content = self._content or b""
