@@ -54,7 +54,13 @@ def guest(kernel: BootKernel, *options: str, device: str = "virtio-net-pci,netde
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(boot, "command", lambda qemu, **rest: command_line(qemu, list(options), device, **rest))
         booted = Guest.boot(
-            kernel, modules=MODULES, files={str(home / "qemu_inside.py"): code}, accelerator="tcg"
+            kernel,
+            modules=MODULES,
+            files={str(home / "qemu_inside.py"): code},
+            accelerator="tcg",
+            timeout=300,
+            # A host that is busy lets a check of the timer fail ("IO-APIC + timer doesn't work").
+            arguments="no_timer_check",
         )
     with booted:
         yield booted
