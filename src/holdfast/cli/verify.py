@@ -273,6 +273,10 @@ def _carry_out(tasks: list[Task], jobs: int | None, total: int) -> _Heard:
     from holdfast.truth.run import Said, Trouble
     from holdfast.truth.workers import carry_out_all, default_jobs, shared_out
 
+    if tasks:
+        from holdfast.vm.qemu import find
+
+        find()  # one line of what is missing, rather than one for each kernel
     jobs = jobs or default_jobs(len(tasks))
     heard = _Heard()
     with (

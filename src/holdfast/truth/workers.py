@@ -16,6 +16,7 @@ from typing import Final
 
 from holdfast.errors import HoldfastError
 from holdfast.truth.run import Event, Task, Trouble, carry_out_task
+from holdfast.vm.tied import die_with
 
 __all__ = ["carry_out_all", "default_jobs", "shared_out"]
 
@@ -73,7 +74,7 @@ def carry_out_all(tasks: Sequence[Task], jobs: int) -> Generator[Event, None, No
             while waiting and len(running) < jobs:
                 task = waiting.popleft()
                 mine, theirs = context.Pipe(duplex=False)
-                started = context.Process(target=_work, args=(task, theirs), daemon=True)
+                started = context.Process(target=_work, args=(task, theirs, os.getpid()), daemon=True)
                 started.start()
                 theirs.close()
                 running[mine] = started, task
@@ -103,7 +104,8 @@ def _guarded(task: Task) -> Iterator[Event]:
         yield Trouble(task.kernel, error.message)
 
 
-def _work(task: Task, out: Connection) -> None:
+def _work(task: Task, out: Connection, parent: int) -> None:
+    die_with(parent)  # and the guest with this one
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for this one
     for one in _guarded(task):
         out.send(one)

@@ -18,13 +18,20 @@ def carry_out(boot: Callable[[], Guest], jobs: Iterable[Job], *, boots: int = 3)
     ``boot`` is called for the first guest, and for another one after a guest was lost, which then goes on
     with the job after the one that it was lost with; for that one there is a result whose ``problem`` says so
     and whose ``said`` is the end of the console. Raises :class:`~holdfast.vm.errors.GuestError` when a kernel
-    does not boot, or more than ``boots`` guests would be needed.
+    does not boot at the second try either, or more than ``boots`` guests would be needed.
     """
     waiting = iter(jobs)
     job = next(waiting, None)
     while job is not None:
         boots -= 1
-        with boot() as guest:
+        try:
+            booted = boot()
+        except GuestError:
+            if boots <= 0:
+                raise
+            boots -= 1
+            booted = boot()
+        with booted as guest:
             while job is not None:
                 try:
                     (result,) = guest.run([job])

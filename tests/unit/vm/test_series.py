@@ -67,3 +67,18 @@ def test_no_guest_is_booted_for_nothing() -> None:
 def test_a_kernel_that_breaks_again_and_again_is_given_up() -> None:
     with pytest.raises(GuestError, match="it died"):
         run(["breaks", "breaks", "breaks", "a"], boots=2)
+
+
+def test_a_kernel_that_does_not_boot_is_tried_once_more() -> None:
+    log: list[str] = []
+    failures = [GuestError("it failed to boot")]
+
+    def boot() -> Any:
+        if failures:
+            raise failures.pop()
+        return FakeGuest(log)
+
+    assert [one.value for one in carry_out(boot, [Job("a", "m:f")])] == ["a"]
+    failures += [GuestError("it failed to boot"), GuestError("it failed to boot")]
+    with pytest.raises(GuestError, match="failed to boot"):
+        list(carry_out(boot, [Job("a", "m:f")]))
