@@ -60,6 +60,13 @@ def different(folders: Iterable[Path], most: int) -> list[Path]:
 
 def measure(paths: Sequence[Path], kernels: Sequence[KernelFacts]) -> Measured:
     """Judge every program of every object on every kernel, once."""
+    from holdfast.predict.memory import few_collections
+
+    with few_collections():
+        return _measure(paths, kernels)
+
+
+def _measure(paths: Sequence[Path], kernels: Sequence[KernelFacts]) -> Measured:
     from holdfast.elf import open_object
     from holdfast.predict import Predictor
     from holdfast.predict.memory import Memory

@@ -9,13 +9,13 @@ This one puts them together and never looks at the running kernel: facts are pas
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from functools import cached_property, partial
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Final, TypeVar
 
 from holdfast.elf.spec import ObjectSpec, ProgramSpec
 from holdfast.kernels.facts import KernelFacts
 from holdfast.predict.addresses import address_reasons
-from holdfast.predict.context import Kernel, Loaded
+from holdfast.predict.context import Kernel, Loaded, Own
 from holdfast.predict.externs import extern_hazards, extern_reasons
 from holdfast.predict.global_functions import global_function_reasons
 from holdfast.predict.instructions import instruction_reasons
@@ -27,13 +27,11 @@ from holdfast.predict.memory import Memory
 from holdfast.predict.model import Hazard, ProgramVerdict, Reason
 from holdfast.predict.places import place_reasons
 from holdfast.predict.program import object_reasons, program_reasons
-from holdfast.predict.questions import Questions
+from holdfast.predict.questions import Once, Questions
 from holdfast.predict.relocated import Relocated, relocate
-from holdfast.predict.resolved import Relocations, Resolved, resolve_program
 from holdfast.predict.struct_ops import struct_ops_reasons
 from holdfast.predict.targets import target_hazards, target_reasons
 from holdfast.predict.walk import assumed_hazards, walk_reasons
-from holdfast.relo.resolve import Accesses
 from holdfast.terms import ProgramType, Verdict
 
 __all__ = ["DEFAULT_LIBBPF", "Predictor", "check_object"]
@@ -57,94 +55,90 @@ class Predictor:
     ) -> None:
         self._memory = memory if memory is not None else Memory()
         self.kernel = Kernel(Questions(facts, self._memory.numbers), libbpf)
+        self._constants = self._memory.numbers.answer(self.kernel.constants)
 
     def check(self, spec: ObjectSpec) -> list[ProgramVerdict]:
         """A verdict for each program of the object, each judged as if the others' autoload were off."""
-        kept = self._memory.shape(spec.sha256, spec.path)
-        if not kept:
-            kept[""] = Relocations(spec)
-            kept["accesses"] = Accesses(self._memory.ways)
-        loaded = Loaded(self.kernel, spec, kept["accesses"])
-        base = (spec.path, self.kernel.constants, loaded.ksyms_key)
-        shared = self._memory.recall(spec.sha256, base, loaded.facts, lambda: _shared(loaded))
-        return [self._program(loaded, program, shared, base, kept) for program in spec.programs]
+        memory, kernel = self._memory, self.kernel
+        kept = memory.shape(spec.sha256, spec.path)
+        own = kept.get("own")
+        if own is None:
+            own = kept["own"] = Own(spec, memory.ways)
+        loaded = Loaded(kernel, own)
+        base = (spec.path, self._constants)
+        with kernel.facts.about(loaded):
+            found = memory.recall(
+                spec.sha256,
+                (base, loaded.relocations_key),
+                kernel.facts,
+                lambda: [self._program(loaded, at, one, base) for at, one in enumerate(spec.programs)],
+            )
+        facts, libbpf = kernel.facts, kernel.libbpf
+        return [
+            ProgramVerdict(
+                spec.path,
+                spec.sha256,
+                program.name,
+                program.section,
+                program.type,
+                facts.id,
+                libbpf,
+                verdict,
+                reasons,
+                hazards,
+            )
+            for program, (verdict, reasons, hazards) in zip(spec.programs, found, strict=True)
+        ]
 
-    def _program(
-        self,
-        loaded: Loaded,
-        program: ProgramSpec,
-        shared: tuple[Reason, ...],
-        base: Hashable,
-        kept: dict[Hashable, Any],
-    ) -> ProgramVerdict:
+    def _program(self, loaded: Loaded, number: int, program: ProgramSpec, base: Hashable) -> _Judged:
+        """What there is to say of one program, with the reasons that stop all programs."""
         facts, sha256 = self.kernel.facts, loaded.spec.sha256
-        resolved = resolve_program(loaded, program, kept[""])
-        key = (base, program.section, program.name, resolved.key)
-        facts.displaced = resolved.offsets_at
+        shared = self._memory.recall(sha256, base, facts, lambda: _shared(loaded))
+        key = (base, number, loaded.resolved(number).key)
         own, hazards = self._memory.recall(
-            sha256, key, facts, lambda: self._judged(loaded, program, resolved, key)
+            sha256, key, facts, lambda: self._judged(loaded, number, program, key)
         )
         reasons = tuple(sorted([*shared, *own], key=lambda reason: (reason.stage, reason.order)))
-        return ProgramVerdict(
-            loaded.spec.path,
-            sha256,
-            program.name,
-            program.section,
-            program.type,
-            facts.id,
-            self.kernel.libbpf,
-            _verdict(reasons),
-            reasons,
-            hazards,
-        )
+        return _verdict(reasons), reasons, hazards
 
-    def _judged(self, loaded: Loaded, program: ProgramSpec, resolved: Resolved, key: Hashable) -> _Found:
+    def _judged(self, loaded: Loaded, number: int, program: ProgramSpec, key: Hashable) -> _Found:
         """The program's own reasons and hazards, kept part by part, as kernels that differ in one part seldom
         differ in another.
         """
         facts, sha256 = loaded.facts, loaded.spec.sha256
-        shape = self._memory.shape(sha256, (key, "like"))
-        relocated = _Once(lambda: relocate(loaded, program, resolved, shape))
+        resolved = loaded.resolved(number)
+        shape = self._memory.shape(sha256, (loaded.spec.path, number, resolved.stream))
+        relocated = Once(facts, lambda: relocate(loaded, program, resolved, shape))
         reasons: list[Reason] = []
         hazards: list[Hazard] = []
-        for number, part in enumerate(_PARTS if program.type is not ProgramType.UNSPEC else _UNTYPED):
+        for place, part in enumerate(_PARTS if program.type is not ProgramType.UNSPEC else _UNTYPED):
             work = partial(_worked_out, part, loaded, program, relocated)
-            reasons += self._memory.recall(sha256, (key, number), facts, work)
-        for number, named in enumerate(_HAZARDS, 1):
+            reasons += self._memory.recall(sha256, (key, place), facts, work)
+        for place, named in enumerate(_HAZARDS, 1):
             look = partial(_worked_out, named, loaded, program, relocated)
-            hazards += self._memory.recall(sha256, (key, -number), facts, look)
+            hazards += self._memory.recall(sha256, (key, -place), facts, look)
         return reasons, tuple(hazards)
 
 
+_Judged = tuple[Verdict, tuple[Reason, ...], tuple[Hazard, ...]]
 _Found = tuple[list[Reason], tuple[Hazard, ...]]
-
-
-class _Once:
-    """The relocated program, made when a part wants it."""
-
-    def __init__(self, make: Callable[[], Relocated]) -> None:
-        self._make = make
-
-    @cached_property
-    def program(self) -> Relocated:
-        return self._make()
 
 
 _T = TypeVar("_T")
 
 
 def _worked_out(
-    part: Callable[[Loaded, ProgramSpec, _Once], Iterable[_T]],
+    part: Callable[[Loaded, ProgramSpec, Once[Relocated]], Iterable[_T]],
     loaded: Loaded,
     program: ProgramSpec,
-    relocated: _Once,
+    relocated: Once[Relocated],
 ) -> tuple[_T, ...]:
     return tuple(part(loaded, program, relocated))
 
 
-_Part = Callable[[Loaded, ProgramSpec, _Once], Iterable[Reason]]
+_Part = Callable[[Loaded, ProgramSpec, Once[Relocated]], Iterable[Reason]]
 _UNTYPED: Final[tuple[_Part, ...]] = (
-    lambda loaded, program, once: once.program.reasons,
+    lambda loaded, program, once: once.value().reasons,
     lambda loaded, program, once: program_reasons(loaded, program),
     lambda loaded, program, once: struct_ops_reasons(loaded, program),
 )
@@ -154,13 +148,13 @@ _PARTS: Final[tuple[_Part, ...]] = (
     lambda loaded, program, once: place_reasons(loaded, program),
     lambda loaded, program, once: map_use_reasons(loaded, program),
     lambda loaded, program, once: address_reasons(loaded, program),
-    lambda loaded, program, once: instruction_reasons(loaded, program, once.program),
-    lambda loaded, program, once: added_reasons(loaded, program, once.program),
-    lambda loaded, program, once: global_function_reasons(loaded, program, once.program),
-    lambda loaded, program, once: walk_reasons(loaded, program, once.program),
+    lambda loaded, program, once: instruction_reasons(loaded, program, once.value()),
+    lambda loaded, program, once: added_reasons(loaded, program, once.value()),
+    lambda loaded, program, once: global_function_reasons(loaded, program, once.value()),
+    lambda loaded, program, once: walk_reasons(loaded, program, once.value()),
 )
-_HAZARDS: Final[tuple[Callable[[Loaded, ProgramSpec, _Once], Iterable[Hazard]], ...]] = (
-    lambda loaded, program, once: extern_hazards(loaded, program, once.program),
+_HAZARDS: Final[tuple[Callable[[Loaded, ProgramSpec, Once[Relocated]], Iterable[Hazard]], ...]] = (
+    lambda loaded, program, once: extern_hazards(loaded, program, once.value()),
     lambda loaded, program, once: target_hazards(loaded, program),
     lambda loaded, program, once: map_hazards(loaded),
     lambda loaded, program, once: assumed_hazards(loaded, program),

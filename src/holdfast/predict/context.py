@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from holdfast.elf.spec import ObjectSpec, ProgramSpec
+from holdfast.elf.spec import ExternKind, ObjectSpec, ProgramSpec
 from holdfast.kernels.facts import KernelFacts
 from holdfast.predict.questions import Questions
-from holdfast.relo.ksym import KsymResolution, resolve_ksym
+from holdfast.predict.resolved import Profile, Relocations, Resolved
+from holdfast.relo.ksym import Extern, KsymResolution
 from holdfast.relo.resolve import Accesses, Relocator
 from holdfast.relo.target import Target
 from holdfast.rules.ask import Ask
 from holdfast.rules.btf_ask import FORBIDDEN_BY_LOCKDOWN, BtfAsk
 
-__all__ = ["LIBBPF_FLAVORED_KFUNCS", "Kernel", "Loaded"]
+__all__ = ["LIBBPF_FLAVORED_KFUNCS", "Kernel", "Ksyms", "Loaded", "Own"]
 
 LIBBPF_FLAVORED_KFUNCS = (1, 3)
 """libbpf commit 6d704c7f: ``___flavor`` of a kfunc's name is left out since 1.3."""
@@ -87,15 +88,74 @@ def release_pair(release: str) -> tuple[int, int] | None:
     return None
 
 
+class Own:
+    """What there is to know of one object whatever the kernel; ``ways`` are those of all objects."""
+
+    def __init__(self, spec: ObjectSpec, ways: dict[Any, Any]) -> None:
+        self.spec = spec
+        self.accesses = Accesses(ways)
+        self.relocations = Relocations(spec)
+
+    @cached_property
+    def externs(self) -> dict[str, Extern]:
+        """The externs of ``.ksyms`` by name; none without BTF."""
+        btf = self.spec.btf
+        if btf is None:
+            return {}
+        return {
+            one.name: Extern.of(btf, one.btf_id, weak=one.weak)
+            for one in self.spec.externs
+            if one.kind is not ExternKind.KCONFIG
+        }
+
+
+class Ksyms:
+    """How each extern of ``.ksyms`` is resolved, by name; nothing without BTF on either side.
+
+    Worked out when asked for, and the question is noted.
+    """
+
+    def __init__(self, kernel: Kernel, own: Own) -> None:
+        self._kernel, self._own = kernel, own
+        self._known: dict[str, KsymResolution | None] = {}
+
+    def get(self, name: str) -> KsymResolution | None:
+        """None for what is no such extern."""
+        if name not in self._own.externs:
+            return None
+        self._kernel.facts.own(_ksym, name)
+        return self.unnoted(name)
+
+    def unnoted(self, name: str) -> KsymResolution | None:
+        """As :meth:`get`, without a note."""
+        if name not in self._known:
+            self._known[name] = self._resolve(name)
+        return self._known[name]
+
+    def _resolve(self, name: str) -> KsymResolution | None:
+        kernel = self._kernel
+        extern, target = self._own.externs.get(name), kernel.target
+        if extern is None or target is None:
+            return None
+        strip = kernel.libbpf >= LIBBPF_FLAVORED_KFUNCS
+        return extern.resolve(target, kernel.facts.kallsyms, strip)
+
+
 @dataclass(eq=False)
 class Loaded:
     """One object on one kernel: what libbpf works out once for all its programs."""
 
     kernel: Kernel
-    spec: ObjectSpec
-    accesses: Accesses | None = None
-    settled: dict[int, Any] = field(default_factory=dict)
-    """Relocations that are the same for each program, by function (:mod:`.resolved`)."""
+    own: Own
+    ksyms: Ksyms = field(init=False)
+    _resolved: dict[int, Resolved] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.ksyms = Ksyms(self.kernel, self.own)
+
+    @property
+    def spec(self) -> ObjectSpec:
+        return self.own.spec
 
     @property
     def facts(self) -> Questions:
@@ -105,34 +165,24 @@ class Loaded:
     def relocator(self) -> Relocator | None:
         if self.spec.btf is None or self.kernel.target is None:
             return None
-        return Relocator(self.spec.btf, self.kernel.target, self.accesses)
+        return Relocator(self.spec.btf, self.kernel.target, self.own.accesses)
 
     @cached_property
-    def ksyms(self) -> dict[str, KsymResolution]:
-        """How each extern of ``.ksyms`` is resolved; empty without BTF on either side."""
-        btf, target = self.spec.btf, self.kernel.target
-        if btf is None or target is None:
-            return {}
-        strip = self.kernel.libbpf >= LIBBPF_FLAVORED_KFUNCS
-        return {
-            extern.name: resolve_ksym(
-                btf,
-                extern.btf_id,
-                weak=extern.weak,
-                target=target,
-                kallsyms=self.facts.kallsyms,
-                strip_flavor=strip,
-            )
-            for extern in self.spec.externs
-            if extern.kind.value != "kconfig"
-        }
+    def profile(self) -> Profile:
+        """What the kernel makes of the object's relocations."""
+        return self.own.relocations.profile(self.relocator)
+
+    def resolved(self, number: int) -> Resolved:
+        """The relocations of the program of that number."""
+        found = self._resolved.get(number)
+        if found is None:
+            found = self._resolved[number] = self.profile.resolved(number, self.relocator)
+        return found
 
     @cached_property
-    def ksyms_key(self) -> Hashable:
-        """What tells these resolutions apart, ids left out."""
-        return tuple(
-            (k.name, k.found, k.where, k.reason, k.error, k.expected, k.actual) for k in self.ksyms.values()
-        )
+    def relocations_key(self) -> Hashable:
+        """Equal for kernels on which all programs' relocations mean the same."""
+        return tuple([self.resolved(number).key for number in range(len(self.spec.programs))])
 
     def needs_kernel_btf(self, program: ProgramSpec) -> bool:
         """``obj_needs_vmlinux_btf()`` of libbpf: CO-RE, typed ksyms, struct_ops, or a BTF attach target."""
@@ -141,3 +191,9 @@ class Loaded:
         if any(e.kind.value in ("kfunc", "typed ksym") for e in self.spec.externs):
             return True
         return program.definition is not None and program.definition.attaches_by_btf
+
+
+def _ksym(loaded: Loaded, name: str) -> Hashable:
+    """What tells resolutions of a symbol apart, ids left out."""
+    found = loaded.ksyms.unnoted(name)
+    return None if found is None else (found.found, found.where, found.reason, found.error, found.actual)

@@ -8,12 +8,14 @@ from typing import Final
 
 from holdfast.elf.spec import ProgramSpec, ReferenceKind
 from holdfast.insn.features import FEATURES, InsnFeature, first_slots
+from holdfast.kernels.facts import KernelFacts
 from holdfast.predict.codes import ReasonCode
 from holdfast.predict.context import Loaded
 from holdfast.predict.model import Reason, Stage
+from holdfast.predict.questions import THIS_ARCH
 from holdfast.predict.relocated import Relocated
 from holdfast.rules import instructions
-from holdfast.rules.ask import Allowed, Ruling
+from holdfast.rules.ask import Allowed, Ask, Ruling
 from holdfast.terms import Evidence
 
 __all__ = ["MAX_INSNS", "instruction_reasons"]
@@ -35,14 +37,15 @@ def instruction_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocat
         )
     # A poisoned instruction counts as what libbpf makes of it: the call of a helper that nobody has. So does
     # the call of a kfunc that is weak and absent (bpf_object__relocate_data).
-    absent = {
-        r.slot
-        for r in program.references
-        if r.kind is ReferenceKind.KFUNC_CALL and r.name in loaded.ksyms and loaded.ksyms[r.name].absent
-    }
+    absent = set()
+    for reference in program.references:
+        if reference.kind is ReferenceKind.KFUNC_CALL:
+            ksym = loaded.ksyms.get(reference.name)
+            if ksym is not None and ksym.absent:
+                absent.add(reference.slot)
     count = len(relocated.insns)
     where = relocated.remember(
-        "features",
+        ("features", frozenset(absent)),
         lambda: first_slots(
             relocated.insns, (slot for slot in range(count) if slot not in absent) if absent else None
         ),
@@ -53,11 +56,13 @@ def instruction_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocat
             source = program.source_at(slot)
             yield _reason(f"instruction {feature.value}", ruling, source, FEATURES[feature].isa)
     if InsnFeature.BPF2BPF in where and _calls_tail(relocated):
-        ruling = loaded.facts.rule(
-            instructions.tail_calls_with_subprograms, arch=loaded.facts.arch, jit=_jit(loaded)
-        )
+        ruling = loaded.facts.work(_tail_calls, _jit(loaded))
         if ruling.allowed is not Allowed.YES:
             yield _reason("tail calls with subprograms", ruling, None)
+
+
+def _tail_calls(facts: KernelFacts, ask: Ask, jit: bool | None) -> Ruling:
+    return instructions.tail_calls_with_subprograms(ask, arch=facts.arch, jit=jit)
 
 
 def _calls_tail(relocated: Relocated) -> bool:
@@ -65,8 +70,7 @@ def _calls_tail(relocated: Relocated) -> bool:
 
 
 def _ruling(loaded: Loaded, program: ProgramSpec, feature: InsnFeature) -> Ruling:
-    arch = loaded.facts.arch or None
-    ruling = loaded.facts.rule(instructions.accepted, feature, arch=arch, jit=_jit(loaded))
+    ruling = loaded.facts.rule(instructions.accepted, feature, arch=THIS_ARCH, jit=_jit(loaded))
     if feature is InsnFeature.LD_ABS and ruling.allowed is Allowed.YES:
         return instructions.ld_abs_accepted(program.type)
     return ruling

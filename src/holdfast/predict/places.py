@@ -13,6 +13,7 @@ from holdfast.needs.targets import attach_target
 from holdfast.predict.codes import ReasonCode
 from holdfast.predict.context import Loaded
 from holdfast.predict.model import Reason, Stage
+from holdfast.predict.questions import THIS_ARCH
 from holdfast.rules import fentry, lsm_hooks
 from holdfast.rules.ask import Allowed, Ask, Ruling
 from holdfast.terms import AttachType, Evidence
@@ -57,8 +58,8 @@ def _function(
     loaded: Loaded, program: ProgramSpec, need: AttachTargetNeed, attach_type: AttachType
 ) -> Iterator[Ruling]:
     assert need.target is not None
-    rule, arch = loaded.facts.rule, loaded.facts.arch or None
-    prototype = loaded.facts.work(_prototype, need.target, arch)
+    rule, arch = loaded.facts.rule, THIS_ARCH
+    prototype = loaded.facts.work(_prototype, need.target)
     if prototype is None:
         return
     yield prototype
@@ -71,8 +72,8 @@ def _function(
         yield rule(fentry.may_modify_return, need.target, arch=arch)
 
 
-def _prototype(facts: KernelFacts, ask: Ask, function: str, arch: str | None) -> Ruling | None:
+def _prototype(facts: KernelFacts, ask: Ask, function: str) -> Ruling | None:
     place = facts.find(function, Kind.FUNC)
     if place is None:
         return None
-    return fentry.prototype_accepted(place.btf, place.type_id, ask, arch=arch)
+    return fentry.prototype_accepted(place.btf, place.type_id, ask, arch=facts.arch or None)

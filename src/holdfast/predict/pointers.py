@@ -78,8 +78,7 @@ def _read(
     if origin is None:
         return _YES
     last = (load.pointer.moved + relocated.insns[slot].off, load.size)
-    steps = (*_steps(loaded, relocated, load.pointer), last)
-    return loaded.facts.work(_judged, origin, steps)
+    return loaded.facts.own(_judged_here, relocated.resolved.number, origin, load.pointer.path, last)
 
 
 def _unchecked(loaded: Loaded, program: ProgramSpec, relocated: Relocated, pointer: Pointer) -> Ruling:
@@ -94,7 +93,7 @@ def _unchecked(loaded: Loaded, program: ProgramSpec, relocated: Relocated, point
     twins = loaded.facts.work(_lists, origin, not program.sleepable)
     if not twins:
         return _YES
-    return loaded.facts.work(_field_may_be_null, origin, _steps(loaded, relocated, pointer)[0], twins)
+    return loaded.facts.own(_field_here, relocated.resolved.number, origin, pointer.path, twins)
 
 
 def _is_trusted(program: ProgramSpec) -> bool:
@@ -108,14 +107,32 @@ def _write(loaded: Loaded, program: ProgramSpec, relocated: Relocated, pointer: 
     origin = _origin(loaded, program, pointer)
     if origin is None:
         return _YES
-    return loaded.facts.work(_written, origin, _steps(loaded, relocated, pointer))
+    return loaded.facts.own(_written_here, relocated.resolved.number, origin, pointer.path)
 
 
-def _steps(loaded: Loaded, relocated: Relocated, pointer: Pointer) -> _Steps:
-    """(offset, size) in bytes of each load that leads to the pointer."""
-    rows = relocated.resolved.rows
-    loaded.facts.note_displaced(tuple(slot for slot, _ in pointer.path if slot in rows))
-    return tuple((moved + relocated.insns[slot].off, 8) for slot, moved in pointer.path)
+def _judged_here(loaded: Loaded, number: int, origin: _Origin, path: _Steps, last: tuple[int, int]) -> Ruling:
+    return loaded.facts.work(_judged, origin, (*_steps(loaded, number, path), last))
+
+
+def _written_here(loaded: Loaded, number: int, origin: _Origin, path: _Steps) -> Ruling:
+    return loaded.facts.work(_written, origin, _steps(loaded, number, path))
+
+
+def _field_here(loaded: Loaded, number: int, origin: _Origin, path: _Steps, twins: tuple[str, ...]) -> Ruling:
+    return loaded.facts.work(_field_may_be_null, origin, _steps(loaded, number, path)[0], twins)
+
+
+def _steps(loaded: Loaded, number: int, path: _Steps) -> _Steps:
+    """(offset, size) in bytes of each load on the way; ``path`` has the slot of each and what is added first.
+
+    Most loads on the way are displaced by CO-RE, on each kernel otherwise, and the ruling is the same.
+    """
+    rows, insns = loaded.resolved(number).rows, loaded.spec.programs[number].insns
+    steps = []
+    for slot, moved in path:
+        offset = rows[slot].offset if slot in rows else None
+        steps.append((moved + (insns[slot].off if offset is None else offset), 8))
+    return tuple(steps)
 
 
 def _origin(loaded: Loaded, program: ProgramSpec, pointer: Pointer) -> _Origin | None:

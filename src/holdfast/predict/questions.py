@@ -9,10 +9,11 @@ question on to the facts and writes question and answer down while somebody list
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
-from typing import Any, Final, TypeVar
+from types import GeneratorType
+from typing import Any, Final, Generic, TypeVar
 
 from holdfast.btf import Btf
 from holdfast.btf.skip import skip_mods_and_typedefs
@@ -20,8 +21,9 @@ from holdfast.btf.types import Array, Composite, FuncProto, Ptr
 from holdfast.kernels.facts import Answer, KernelFacts, Place
 from holdfast.predict.tree import MISSING, Numbers, Question, Trail, Tree
 from holdfast.rules.ask import Allowed, Ask, Ruling, Sign
+from holdfast.terms import Evidence
 
-__all__ = ["NotedAsk", "Questions"]
+__all__ = ["THIS_ARCH", "NotedAsk", "Once", "Questions"]
 
 _T = TypeVar("_T")
 _ASKED: Final = (
@@ -45,15 +47,21 @@ _ASKED: Final = (
     "unloaded_module_with",
     "version_text",
 )
-_RULED: Final = ("rule", "work")
+_RULED: Final = ("rule", "work", "conclude", "judge")
+THIS_ARCH: Final = "(the kernel's)"
+"""Given to :meth:`Questions.rule` as ``arch``: the rule gets the kernel's, None where that is not known."""
+_YES: Final = Answer(True, Evidence.NONE)
+_PROBED_YES: Final = Answer(True, Evidence.PROBE)
+_UNTOLD: Final = Answer(None, Evidence.NONE)
 _DEPTH: Final = 3  # struct_ops: a struct's members, what they point to, and its parameters
 
 
 class Questions(KernelFacts):
     """The facts of one kernel, with each question written down that predictions ask.
 
-    Attributes are those of ``facts`` and are not noted; those that predictions read are in
-    :attr:`constants`. Not for use from several threads at once.
+    A plain yes comes without its note and its evidence, as no verdict may depend on them. Attributes are
+    those of ``facts`` and are not noted; those that predictions read are in :attr:`constants`. Not for use
+    from several threads at once.
     """
 
     __slots__ = (
@@ -62,7 +70,8 @@ class Questions(KernelFacts):
         "_listening",
         "_outlines",
         "_rulings",
-        "displaced",
+        "_subject",
+        "_subject_answers",
         "numbers",
         "real",
     )
@@ -71,10 +80,8 @@ class Questions(KernelFacts):
         super().__init__(**{one.name: getattr(facts, one.name) for one in fields(facts) if one.init})
         self.real = facts
         self.numbers = numbers if numbers is not None else Numbers()
-        self.displaced: Callable[[tuple[int, ...]], Hashable] | None = None
-        """Answers what displacements relocation gives the loads and stores at these slots of the program
-        that is judged: a question that the kernel's BTF answers, but for this program only.
-        """
+        self._subject: Any = None
+        self._subject_answers: dict[int, Any] = {}
         self._listening: list[Trail] = []
         self._answers: dict[int, int] = {}
         self._rulings: dict[int, Any] = {}
@@ -117,12 +124,25 @@ class Questions(KernelFacts):
         return bool(self._listening)
 
     def rule(self, rule: Callable[..., _T], *args: Any, **more: Any) -> _T:
-        """``rule(*args, ask=..., **more)``, called once; its answer is what is noted, not what it asks."""
+        """``rule(*args, ask=..., **more)``, called once; its answer is what is noted, not what it asks.
+
+        For ``arch`` pass :data:`THIS_ARCH`.
+        """
         return self._ruled(("rule", (rule, args, tuple(more.items()))))  # type: ignore[no-any-return]
 
     def work(self, rule: Callable[..., _T], *args: Any) -> _T:
         """``rule(facts, ask, *args)``, noted as :meth:`rule` does."""
         return self._ruled(("work", (rule, args)))  # type: ignore[no-any-return]
+
+    def conclude(self, work: Callable[..., _T], *args: Any) -> _T:
+        """``work(self, *args)``, called once for all kernels that answer its questions alike; its answer is
+        what is noted, not what it asks. For conclusions in which many different answers end.
+        """
+        return self._ruled(("conclude", (work, args)))  # type: ignore[no-any-return]
+
+    def judge(self, work: Callable[[Ask, Any], _T], about: Any) -> _T:
+        """``work(ask, about)``, called once; its answer is what is noted, not what it asks."""
+        return self._ruled(("judge", (work, about)))  # type: ignore[no-any-return]
 
     def _ruled(self, question: Question) -> Any:
         number = self.numbers.question(question)
@@ -138,6 +158,8 @@ class Questions(KernelFacts):
         name, args = self.numbers.asked[number]
         if name == "work":
             answer = args[0](self.real, self._ask, *args[1])
+        elif name == "judge":
+            answer = args[0](self._ask, args[1])
         else:
             # Rules are asked the same for many programs, and kernels differ in little of what they ask.
             tree = self.numbers.trees.get(number)
@@ -145,18 +167,27 @@ class Questions(KernelFacts):
                 tree = self.numbers.trees[number] = Tree()
             answer = tree.find(self.told)
             if answer is MISSING:
-                rule, positional, named = args
                 trail: Trail = {}
                 before, self._listening = self._listening, [trail]
                 try:
-                    answer = rule(*positional, ask=NotedAsk(self._ask, self), **dict(named))
-                    answer = tuple(answer) if isinstance(answer, Iterator) else answer
+                    answer = args[0](self, *args[1]) if name == "conclude" else self._by_rule(*args)
+                    if type(answer) is GeneratorType:
+                        answer = tuple(answer)
                 finally:
                     self._listening = before
                 tree.keep(trail, answer)
-        answer = tuple(answer) if isinstance(answer, Iterator) else answer
+        if type(answer) is GeneratorType:
+            answer = tuple(answer)
         self._rulings[number] = answer
         return answer
+
+    def _by_rule(
+        self, rule: Callable[..., Any], args: tuple[Any, ...], named: tuple[tuple[str, Any], ...]
+    ) -> Any:
+        more = dict(named)
+        if more.get("arch") is THIS_ARCH:
+            more["arch"] = self.arch or None
+        return rule(*args, ask=NotedAsk(self._ask, self), **more)
 
     def told(self, number: int) -> int:
         """The number of this kernel's answer to the question of that number."""
@@ -164,9 +195,8 @@ class Questions(KernelFacts):
         if told is not None:
             return told
         name, args = self.numbers.asked[number]
-        if name == "displaced":
-            assert self.displaced is not None
-            return self.numbers.answer(self.displaced(*args))
+        if name == "own":
+            return self.numbers.answer(self._told_apart(self._of_subject(number)))
         answer = self._ruling(number) if name in _RULED else self._answer(name, args)
         told = self._answers[number] = self.numbers.answer(self._told_apart(answer))
         return told
@@ -176,13 +206,38 @@ class Questions(KernelFacts):
         if self._listening:
             self._write(self.numbers.question(question), answer)
 
-    def note_displaced(self, slots: tuple[int, ...]) -> None:
-        """Write down that the displacements of the loads and stores at these slots were looked at."""
-        if self._listening and slots:
-            number = self.numbers.question(("displaced", (slots,)))
-            told = self.told(number)
+    @contextmanager
+    def about(self, subject: object) -> Iterator[None]:
+        """Within the block :meth:`own` is about this object."""
+        self._subject = subject
+        try:
+            yield
+        finally:
+            self._subject = None  # the two would keep each other, and mapped files open
+            self._subject_answers.clear()
+
+    def own(self, work: Callable[..., _T], *args: Any) -> _T:
+        """``work(subject, *args)``: what this kernel says of the object at hand only, not of another that
+        asks the same. Its answer is what is noted, not what it asks.
+        """
+        number = self.numbers.question(("own", (work, args)))
+        answer = self._of_subject(number)
+        if self._listening:
+            told = self.numbers.answer(self._told_apart(answer))
             for listener in self._listening:
                 listener[number] = told
+        return answer  # type: ignore[no-any-return]
+
+    def _of_subject(self, number: int) -> Any:
+        answer = self._subject_answers.get(number, MISSING)
+        if answer is MISSING:
+            work, args = self.numbers.asked[number][1]
+            before, self._listening = self._listening, []
+            try:
+                answer = self._subject_answers[number] = work(self._subject, *args)
+            finally:
+                self._listening = before
+        return answer
 
     def _write(self, number: int, answer: object) -> None:
         told = self._answers.get(number)
@@ -194,20 +249,21 @@ class Questions(KernelFacts):
     def _answer(self, name: str, args: tuple[Any, ...]) -> Any:
         source = self._ask if name.startswith("ask.") else self.real
         found = getattr(source, name.removeprefix("ask."))
-        return found(*args) if callable(found) else found
+        return _plain(name, found(*args) if callable(found) else found)
 
-    def _told_apart(self, answer: object) -> Any:
-        if isinstance(answer, Place):
+    def _told_apart(self, answer: Any) -> Any:
+        kind = type(answer)
+        if kind is bool or kind is Answer or answer is None:
+            return answer
+        if kind is Ruling:
+            # what else is said of a yes goes into no message
+            return (Allowed.YES, answer.assumes) if answer.allowed is Allowed.YES else answer
+        if kind is Place:
             return (answer.module, self._outline(answer.btf, answer.type_id, _DEPTH))
+        if kind is tuple or kind is list:
+            return tuple([self._told_apart(one) for one in answer])
         if isinstance(answer, Mapping):
             return tuple(answer.items())
-        if isinstance(answer, list | tuple | Iterator):
-            return tuple(self._told_apart(one) for one in answer)
-        # What is said of a yes goes into no message.
-        if isinstance(answer, Ruling) and answer.allowed is Allowed.YES:
-            return (Allowed.YES, answer.assumes)
-        if isinstance(answer, Answer) and answer.value is True:
-            return (True, answer.evidence)
         return answer
 
     def _outline(self, btf: Btf, type_id: int, depth: int) -> Any:
@@ -249,9 +305,22 @@ class Questions(KernelFacts):
         return NotedAsk(ask, self)  # not kept: the two would keep each other, and mapped files open
 
 
+def _plain(name: str, answer: Any) -> Any:
+    """The answer without what no verdict rests on: what says yes is named nowhere, but for who may call a
+    helper, where a probe counts for more than the rules.
+    """
+    if type(answer) is not Answer:
+        return answer
+    if name == "helper":
+        if answer.evidence is not Evidence.PROBE or answer.value is None:
+            return _UNTOLD
+        return _PROBED_YES if answer.value else answer
+    return _YES if answer.value else answer
+
+
 def _noted(name: str) -> Callable[..., Any]:
     def asked(self: Questions, *args: Any) -> Any:
-        answer = getattr(self.real, name)(*args)
+        answer = _plain(name, getattr(self.real, name)(*args))
         self.note((name, args), answer)
         return answer
 
@@ -264,6 +333,30 @@ for _name in _ASKED:
     setattr(Questions, _name, _noted(_name))
 
 
+class Once(Generic[_T]):
+    """Something that several findings rest on: worked out when it is first asked for, and what was asked of
+    the kernel for it is noted for each of them.
+    """
+
+    __slots__ = ("_facts", "_found", "_make", "_trail")
+
+    def __init__(self, facts: Questions, make: Callable[[], _T]) -> None:
+        self._facts = facts
+        self._make: Callable[[], _T] | None = make
+        self._trail: Trail | None = None
+
+    def value(self) -> _T:
+        """What ``make()`` gave."""
+        if self._make is not None:
+            with self._facts.listen() as trail:
+                self._found = self._make()
+            self._trail = trail
+            self._make = None  # it may hold what holds this
+        elif self._trail:
+            self._facts.hear(self._trail)
+        return self._found
+
+
 class NotedAsk:
     """An :class:`~holdfast.rules.ask.Ask` whose questions are written down."""
 
@@ -271,6 +364,10 @@ class NotedAsk:
 
     def __init__(self, ask: Ask, notes: Questions) -> None:
         self._ask, self._notes = ask, notes
+
+    def judged(self, work: Callable[[Ask, Any], _T], about: Any) -> _T:
+        """``work(ask, about)``: the eras do not ask of each kernel twice where it stands."""
+        return self._notes.judge(work, about)
 
     def btf(self, sign: Sign) -> bool | None:
         answer = self._ask.btf(sign)

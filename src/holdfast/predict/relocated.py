@@ -21,7 +21,9 @@ from holdfast.predict.context import Loaded
 from holdfast.predict.kconfig import kconfig_reader
 from holdfast.predict.model import Reason, Stage
 from holdfast.predict.origins import origins
+from holdfast.predict.questions import Once
 from holdfast.predict.resolved import Resolved
+from holdfast.relo.ksym import KsymResolution
 from holdfast.relo.resolve import Resolution
 from holdfast.rules.ask import Sign
 from holdfast.terms import Evidence
@@ -55,19 +57,28 @@ class Relocated:
         """Where it gets typed pointers to the kernel's objects."""
         return self.remember("origins", lambda: origins(self.loaded.spec, self.program))
 
-    @cached_property
+    @property
     def reached(self) -> Reached:
         """The verifier's walk as far as constants tell."""
+        return self._reached.value()
+
+    @cached_property
+    def _reached(self) -> Once[Reached]:
+        return Once(self.loaded.facts, self._noted_walk)
+
+    def _noted_walk(self) -> Reached:
         reached = self._walk()
         # Which of the context's members are touched is all that is read from displacements.
-        self.loaded.facts.note_displaced(self._displaced(reached))
+        slots = self._displaced(reached)
+        if slots:
+            self.loaded.facts.own(_displacements, self.resolved.number, slots)
         return reached
 
     def _walk(self) -> Reached:
+        globals_ = [part.start for part in self.program.parts[1:] if part.is_global]
         # Since commit 2afae08c9dcb ("bpf: Validate global subprogs lazily", v6.8) only called ones are
         # verified; which keeps note of it in struct bpf_func_info_aux.
-        lazily = self.loaded.kernel.ask.btf(Sign.member("bpf_func_info_aux", "called"))
-        globals_ = [part.start for part in self.program.parts[1:] if part.is_global]
+        lazily = not globals_ or self.loaded.kernel.ask.btf(Sign.member("bpf_func_info_aux", "called"))
         entries = (0,) if lazily else (0, *globals_)
         externs = [(slot, self._known.get(slot)) for slot in self._extern_slots]
         if any(one.kind is ExternKind.KCONFIG for one in self.loaded.spec.externs):
@@ -108,13 +119,16 @@ class Relocated:
         return tuple(sorted(slot for slot in touched if slot in self.resolved.rows))
 
 
+def _displacements(loaded: Loaded, number: int, slots: tuple[int, ...]) -> tuple[int | None, ...]:
+    return loaded.resolved(number).offsets_at(slots)
+
+
 def relocate(
     loaded: Loaded, program: ProgramSpec, resolved: Resolved, shape: dict[Hashable, Any] | None = None
 ) -> Relocated:
     """The stream with every relocation that libbpf applies when this program alone is loaded.
 
-    ``shape`` is what :meth:`Relocated.remember` keeps, for all kernels on which ``resolved.key`` and the
-    resolved externs are equal.
+    ``shape`` is what :meth:`Relocated.remember` keeps, for all kernels on which ``resolved.stream`` is equal.
     """
     insns = list(prepared(program))
     known = known_references(loaded.spec, program)
@@ -129,8 +143,10 @@ def relocate(
         for offset, insn in enumerate(row.resolution.patched):
             insns[at + offset] = insn
     for reference in program.references:
-        if reference.kind is ReferenceKind.EXTERN and reference.name in loaded.ksyms:
-            known[reference.slot] = _address(loaded, program, reference.name)
+        if reference.kind is ReferenceKind.EXTERN:
+            ksym = loaded.ksyms.get(reference.name)
+            if ksym is not None:
+                known[reference.slot] = _address(loaded, ksym)
     reasons = tuple(
         _stops(program, function, slot, row.resolution, order)
         for order, (function, slot, row) in enumerate(resolved.refused)
@@ -160,13 +176,12 @@ def _source(program: ProgramSpec, function: int, slot: int) -> str | None:
     return None
 
 
-def _address(loaded: Loaded, program: ProgramSpec, name: str) -> int | Token:
-    found = loaded.ksyms[name]
+def _address(loaded: Loaded, found: KsymResolution) -> int | Token:
     if found.absent:
         return 0
     if found.found is None:
         return Token.UNKNOWN
-    extern = loaded.spec.extern(name)
+    extern = loaded.spec.extern(found.name)
     # The address of a function is a PTR_TO_MEM, which reg_not_null() of the verifier counts as not null in
     # the 6.12 tree and not in the 6.1 tree. Nothing in BTF came with that change; arenas (6.9) are later.
     if extern is not None and extern.kind is ExternKind.KFUNC:

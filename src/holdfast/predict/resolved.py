@@ -10,87 +10,64 @@ say the same.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from holdfast.btf.ext import CoreReloKind
-from holdfast.elf.spec import ObjectSpec, ProgramSpec
+from holdfast.btf.ext import CoreRelo, CoreReloKind
+from holdfast.elf.spec import ObjectSpec
 from holdfast.insn.instruction import Opclass
 from holdfast.insn.values import Token
-from holdfast.predict.context import Loaded
 from holdfast.relo.resolve import Relocator, Resolution
 
-__all__ = ["Relocations", "Resolved", "Row", "resolve_program"]
+__all__ = ["Profile", "Relocations", "Resolved", "Row"]
 
 _MEMORY: Final = frozenset((Opclass.LDX, Opclass.ST, Opclass.STX))
 _IDS: Final = frozenset((CoreReloKind.TYPE_ID_LOCAL, CoreReloKind.TYPE_ID_TARGET))
-_SUBPROGS: Final = -1  # stands for all functions that are relocated with any program
+SUBPROGS: Final = -1
+"""Stands for all functions that are relocated with any program."""
+UNSETTLED: Final = -1
+"""Stands for what a relocation becomes where those before it count too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One relocation. ``key`` is what it can mean for a verdict; ``offset`` the displacement in bytes that it
-    gives a load or store, None for other instructions; ``number`` what the analysis of live code may know of
-    the immediate: None where it is the one that is patched in.
+    """One relocation. ``key`` is what it can mean for a verdict and ``stream`` what of that is in the
+    instructions; ``offset`` the displacement in bytes that it gives a load or store, None for other
+    instructions; ``number`` what the analysis of live code may know of the immediate: None where it is the
+    one that is patched in.
     """
 
     resolution: Resolution
     key: Hashable
+    stream: Hashable
     offset: int | None = None
     number: Token | None = None
 
 
-@dataclass(eq=False)
-class Relocations:
-    """The relocations of one object, and what becomes of them on the kernels seen so far."""
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Relocations of some functions: place -> row, and those that depend on others before them."""
 
-    spec: ObjectSpec
-    rows: list[Row] = field(default_factory=list)
-    """Each that was seen; a row's number is its place."""
-    keys: list[int] = field(default_factory=list)
-    """By number of the row: a number for its key."""
-    _by_found: dict[tuple[int, Hashable], int] = field(default_factory=dict)
-    _key_numbers: dict[Hashable, int] = field(default_factory=dict)
-
-    @cached_property
-    def groups(self) -> dict[int, list[int]]:
-        """Places of the relocations of each function that begins programs, and of all that do not."""
-        found: dict[int, list[int]] = {}
-        for index, one in enumerate(self.spec.core_relos):
-            found.setdefault(_SUBPROGS if one.is_subprog else one.function, []).append(index)
-        return found
-
-    def settle(self, relocator: Relocator, index: int) -> int | None:
-        """The row of a relocation on the kernel of ``relocator``; None where those before it count too."""
-        one = self.spec.core_relos[index]
-        found = relocator.settled(one.relo)
-        if found is None:
-            return None
-        number = self._by_found.get((index, found))
-        if number is None:
-            number = self._by_found[index, found] = self.resolve(relocator, index)
-        return number
-
-    def resolve(self, relocator: Relocator, index: int) -> int:
-        """The row of a relocation after those that ``relocator`` has resolved."""
-        one = self.spec.core_relos[index]
-        row = _row(relocator.resolve(one.relo, one.insn, one.following))
-        self.rows.append(row)
-        self.keys.append(self._key_numbers.setdefault(row.key, len(self._key_numbers)))
-        return len(self.rows) - 1
+    rows: Mapping[int, int]
+    unsettled: tuple[int, ...]
+    key: Hashable
+    stream: Hashable
 
 
 @dataclass(eq=False)
 class Resolved:
-    """All relocations of a program on one kernel. ``key`` is equal for kernels on which they mean the
-    same.
+    """All relocations of a program on one kernel, or on several where they come out the same.
+
+    ``number`` is the program's place in the object. ``key`` is equal for kernels on which they mean the same
+    for a verdict, ``stream`` for those on which the instructions mean the same.
     """
 
+    number: int
     key: Hashable
+    stream: Hashable
     _relocations: Relocations
-    _program: ProgramSpec
-    _numbers: Mapping[int, int]  # place of the relocation -> its row
+    _rows: Mapping[int, int]  # place of the relocation -> its row
 
     @cached_property
     def rows(self) -> dict[int, Row]:
@@ -106,10 +83,11 @@ class Resolved:
     def _sorted(self) -> tuple[dict[int, Row], tuple[tuple[int, int, Row], ...]]:
         rows: dict[int, Row] = {}
         refused: list[tuple[int, int, Row]] = []
-        starts = {part.function: part.start for part in self._program.parts}
-        for index in sorted(self._numbers):
-            one = self._relocations.spec.core_relos[index]
-            row = self._relocations.rows[self._numbers[index]]
+        spec = self._relocations.spec
+        starts = {part.function: part.start for part in spec.programs[self.number].parts}
+        for index in sorted(self._rows):
+            one = spec.core_relos[index]
+            row = self._relocations.rows[self._rows[index]]
             if row.resolution.error:
                 refused.append((one.function, one.slot, row))
             elif one.function in starts:
@@ -118,66 +96,142 @@ class Resolved:
 
     def offsets_at(self, slots: tuple[int, ...]) -> tuple[int | None, ...]:
         """The displacements that relocations give the loads and stores at these slots."""
-        return tuple(self.rows[slot].offset if slot in self.rows else None for slot in slots)
+        rows = self.rows
+        return tuple([rows[slot].offset if slot in rows else None for slot in slots])
 
 
-def resolve_program(loaded: Loaded, program: ProgramSpec, relocations: Relocations) -> Resolved:
-    """Every relocation that libbpf applies when this program alone is loaded.
+class Profile:
+    """What some kernels make of an object's relocations, the plain offsets included."""
 
-    Subprograms are relocated whether the program reaches them or not, so one there can stop the object.
-    """
-    numbers: dict[int, int] = {}
-    if loaded.relocator is None or not program.parts:
-        return Resolved((), relocations, program, numbers)
-    key: list[Hashable] = []
-    unsettled: list[int] = []
-    for function in (_SUBPROGS, program.parts[0].function):
-        group = loaded.settled.get(function)
-        if group is None:
-            group = loaded.settled[function] = _group(loaded.relocator, relocations, function)
-        numbers.update(group.numbers)
-        unsettled += group.unsettled
-        key.append(group.key)
-    if unsettled:
-        relocator = loaded.relocator.restart()
-        for index in sorted(unsettled):
-            number = numbers[index] = relocations.resolve(relocator, index)
-            key.append((index, relocations.keys[number]))
-    return Resolved(tuple(key), relocations, program, numbers)
+    def __init__(self, relocations: Relocations, contents: tuple[int, ...]) -> None:
+        self._relocations = relocations
+        self._contents = contents
+        self._groups: dict[int, _Group] = {}
+        self._resolved: dict[int, Resolved] = {}
+
+    def resolved(self, number: int, relocator: Relocator | None) -> Resolved:
+        """Every relocation that libbpf applies when the program of that number alone is loaded.
+
+        Subprograms are relocated whether the program reaches them or not, so one there can stop the object.
+        ``relocator`` is that of a kernel with this profile.
+        """
+        found = self._resolved.get(number)
+        if found is not None:
+            return found
+        relocations, parts = self._relocations, self._relocations.spec.programs[number].parts
+        if relocator is None or not parts:
+            found = self._resolved[number] = Resolved(number, (), (), relocations, {})
+            return found
+        groups = [self._group(function, relocator) for function in (SUBPROGS, parts[0].function)]
+        rows = {**groups[0].rows, **groups[1].rows}
+        key: list[Hashable] = [group.key for group in groups]
+        stream: list[Hashable] = [group.stream for group in groups]
+        unsettled = sorted([*groups[0].unsettled, *groups[1].unsettled])
+        if not unsettled:
+            found = self._resolved[number] = Resolved(number, tuple(key), tuple(stream), relocations, rows)
+            return found
+        again = relocator.restart()
+        for index in unsettled:
+            row = rows[index] = relocations.resolve(again, index)
+            key.append((index, relocations.keys[row]))
+            stream.append((index, relocations.streams[row]))
+        return Resolved(number, tuple(key), tuple(stream), relocations, rows)
+
+    def _group(self, function: int, relocator: Relocator) -> _Group:
+        group = self._groups.get(function)
+        if group is not None:
+            return group
+        relocations, contents = self._relocations, self._contents
+        rows: dict[int, int] = {}
+        unsettled: list[int] = []
+        for index in relocations.groups.get(function, ()):
+            content = contents[relocations.access_of[index]]
+            if content == UNSETTLED:
+                unsettled.append(index)
+            else:
+                rows[index] = relocations.settled(index, content, relocator)
+        keys = tuple([relocations.keys[row] for row in rows.values()])
+        streams = tuple([relocations.streams[row] for row in rows.values()])
+        number = relocations.number
+        group = _Group(rows, tuple(unsettled), number(keys), number(streams))
+        self._groups[function] = group
+        return group
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Relocations of some functions on one kernel: place -> row, and those that depend on others."""
+class Relocations:
+    """The relocations of one object, and what becomes of them on the kernels seen so far."""
 
-    numbers: Mapping[int, int]
-    unsettled: tuple[int, ...]
-    key: Hashable
+    def __init__(self, spec: ObjectSpec) -> None:
+        self.spec = spec
+        self.rows: list[Row] = []
+        """Each that was seen; a row's number is its place."""
+        self.keys: list[int] = []
+        """By number of the row: a number for its key."""
+        self.streams: list[int] = []
+        """By number of the row: a number for its stream."""
+        self.groups: dict[int, list[int]] = {}
+        """Places of the relocations of each function that begins programs, and of all that do not."""
+        self.access_of: list[int] = []
+        """By place: a number for what is accessed."""
+        self._accesses: list[CoreRelo] = []
+        self._by_content: dict[tuple[int, int], int] = {}
+        self._numbers: dict[Hashable, int] = {}
+        self._profiles: dict[tuple[int, ...], Profile] = {}
+        numbers: dict[Hashable, int] = {}
+        for index, one in enumerate(spec.core_relos):
+            self.groups.setdefault(SUBPROGS if one.is_subprog else one.function, []).append(index)
+            access = (one.relo.type_id, one.relo.access, int(one.relo.kind))
+            number = numbers.setdefault(access, len(numbers))
+            if number == len(self._accesses):
+                self._accesses.append(one.relo)
+            self.access_of.append(number)
 
+    def profile(self, relocator: Relocator | None) -> Profile:
+        """What the kernel of ``relocator`` makes of them; None stands for a side without BTF."""
+        contents: tuple[int, ...] = ()
+        if relocator is not None:
+            settled, number = relocator.settled, self.number
+            contents = tuple([number(settled(relo)) for relo in self._accesses])
+        profile = self._profiles.get(contents)
+        if profile is None:
+            profile = self._profiles[contents] = Profile(self, contents)
+        return profile
 
-def _group(relocator: Relocator, relocations: Relocations, function: int) -> Group:
-    numbers: dict[int, int] = {}
-    unsettled: list[int] = []
-    for index in relocations.groups.get(function, ()):
-        number = relocations.settle(relocator, index)
-        if number is None:
-            unsettled.append(index)
-        else:
-            numbers[index] = number
-    keys = relocations.keys
-    return Group(numbers, tuple(unsettled), tuple([keys[number] for number in numbers.values()]))
+    def number(self, content: Hashable) -> int:
+        """A number for a value, the same for equal ones; :data:`UNSETTLED` for None."""
+        return UNSETTLED if content is None else self._numbers.setdefault(content, len(self._numbers))
+
+    def settled(self, index: int, content: int, relocator: Relocator) -> int:
+        """The row of a relocation that comes out as ``content``, as on the kernel of ``relocator``."""
+        row = self._by_content.get((index, content))
+        if row is None:
+            row = self._by_content[index, content] = self.resolve(relocator, index)
+        return row
+
+    def resolve(self, relocator: Relocator, index: int) -> int:
+        """The row of a relocation after those that ``relocator`` has resolved."""
+        one = self.spec.core_relos[index]
+        row = _row(relocator.resolve(one.relo, one.insn, one.following))
+        self.rows.append(row)
+        self.keys.append(self.number(("key", row.key)))
+        self.streams.append(self.number(("stream", row.stream)))
+        return len(self.rows) - 1
 
 
 def _row(found: Resolution) -> Row:
     if found.error:
-        return Row(found, ("stops", found.error.message, found.spec))
+        return Row(found, ("stops", found.error.message, found.spec), "stops")
     if found.poison:
-        return Row(found, ("poison", found.spec, found.missing, found.warning))
+        return Row(found, ("poison", found.spec, found.missing, found.warning), "poison")
     insn = found.patched[0]
     if insn.opcode & 0x07 in _MEMORY:
-        return Row(found, (insn.opcode, insn.imm), offset=insn.off)
+        return _plain(found, (insn.opcode, insn.imm), offset=insn.off)
     if found.relo.kind == CoreReloKind.FIELD_BYTE_OFFSET:
-        return Row(found, insn.opcode, number=Token.UNKNOWN)
+        return _plain(found, insn.opcode, number=Token.UNKNOWN)
     if found.relo.kind in _IDS and found.value:
-        return Row(found, insn.opcode, number=Token.NON_ZERO)
-    return Row(found, found.patched)
+        return _plain(found, insn.opcode, number=Token.NON_ZERO)
+    return _plain(found, found.patched)
+
+
+def _plain(found: Resolution, key: Hashable, offset: int | None = None, number: Token | None = None) -> Row:
+    return Row(found, key, key, offset, number)

@@ -10,6 +10,7 @@ from holdfast.btf import Btf, essential_name
 from holdfast.btf.skip import UnsizedError, pointer_size, resolve_size, skip_mods_and_typedefs
 from holdfast.btf.types import FuncProto, Kind, Member, Ptr, Struct
 from holdfast.elf.spec import MapSpec, ObjectSpec, ProgramSpec, StructOpsSpec
+from holdfast.kernels.facts import KernelFacts
 from holdfast.predict.codes import ReasonCode
 from holdfast.predict.context import Loaded
 from holdfast.predict.model import Reason, Stage
@@ -77,18 +78,18 @@ def _unsupported(program: ProgramSpec, ops: StructOpsSpec) -> Iterator[Reason]:
             )
 
 
-def kernel_struct(loaded: Loaded, type_name: str) -> tuple[Btf, int] | None:
+def kernel_struct(facts: KernelFacts, type_name: str) -> tuple[Btf, int] | None:
     """The kernel's struct of that essential name, if it also has the ``bpf_struct_ops_<name>`` around it."""
     name = essential_name(type_name)
-    place = loaded.facts.find(name, Kind.STRUCT)
-    if place is None or loaded.facts.find(f"bpf_struct_ops_{name}", Kind.STRUCT) is None:
+    place = facts.find(name, Kind.STRUCT)
+    if place is None or facts.find(f"bpf_struct_ops_{name}", Kind.STRUCT) is None:
         return None
     return place.btf, place.type_id
 
 
 def _map(loaded: Loaded, spec: MapSpec, ops: StructOpsSpec) -> Iterator[Reason]:
     name = essential_name(ops.type_name)
-    found = kernel_struct(loaded, ops.type_name)
+    found = kernel_struct(loaded.facts, ops.type_name)
     if found is None:
         has_struct = loaded.facts.find(name, Kind.STRUCT) is not None
         what = f"struct bpf_struct_ops_{name}" if has_struct else f"struct {name}"

@@ -21,13 +21,14 @@ from holdfast.predict.kfuncs import kfunc_reasons
 from holdfast.predict.model import Hazard, Reason, walk_reason
 from holdfast.predict.order import visit_order
 from holdfast.predict.pointers import refused_reads
+from holdfast.predict.questions import Questions
 from holdfast.predict.relocated import Relocated
 from holdfast.predict.struct_ops import member_of
 from holdfast.predict.targets import target_function
 from holdfast.rules import helpers
 from holdfast.rules.ask import Allowed, Ruling
 from holdfast.rules.gpl import gpl_only
-from holdfast.terms import Evidence
+from holdfast.terms import AttachType, Evidence, ProgramType
 
 __all__ = ["assumed_hazards", "walk_reasons"]
 
@@ -137,26 +138,41 @@ def _access(ruling: Ruling) -> Reason:
 
 
 def _helper(loaded: Loaded, program: ProgramSpec, number: int) -> Iterator[Reason]:
+    target = _target(loaded, program)
+    kind = (program.type, program.attach_type, program.sleepable)
+    yield from loaded.facts.conclude(_helper_reasons, number, *kind, loaded.spec.license, target)
+
+
+def _helper_reasons(
+    facts: Questions,
+    number: int,
+    program_type: ProgramType,
+    attach_type: AttachType | None,
+    sleepable: bool,
+    licence: str,
+    target: str | None,
+) -> Iterator[Reason]:
     name = helpers.helper_name(number)
     need = f"helper {name}"
-    gpl = is_gpl_compatible(loaded.spec.license)
-    ruling = _ruling(loaded, program, number, gpl)
-    probed = loaded.facts.helper(number, program.type, program.attach_type)
+    gpl = is_gpl_compatible(licence)
+    kind = (program_type, attach_type, sleepable)
+    ruling = facts.rule(helpers.callable_from, number, *kind, gpl_compatible=gpl, target=target)
+    probed = facts.helper(number, program_type, attach_type)
     if probed.evidence is Evidence.PROBE and probed.value is True and ruling.allowed is Allowed.UNKNOWN:
         return
     if probed.evidence is Evidence.PROBE and probed.value is False:
-        message = f"a {program.type.name} program may not call it: {probed.note}"
+        message = f"a {program_type.name} program may not call it: {probed.note}"
         yield walk_reason(ReasonCode.HELPER_NOT_ALLOWED, need, message, probed.evidence)
         return
     if ruling.allowed is Allowed.YES:
         return
-    known = loaded.facts.helper_known(number)
+    known = facts.helper_known(number)
     if known.value is False:
         hint = "offer a variant that does without it"
         message = ruling.told if ruling.allowed is Allowed.NO else known.note
         yield walk_reason(ReasonCode.HELPER_MISSING, need, message, known.evidence, hint=hint)
     elif not gpl and gpl_only(number):
-        message = f"it is for GPL-compatible programs, and the object's license is {loaded.spec.license!r}"
+        message = f"it is for GPL-compatible programs, and the object's license is {licence!r}"
         yield walk_reason(ReasonCode.LICENSE_REFUSED, need, message, Evidence.RULE)
     elif ruling.allowed is Allowed.NO:
         message = ruling.told
@@ -167,7 +183,11 @@ def _helper(loaded: Loaded, program: ProgramSpec, number: int) -> Iterator[Reaso
 
 
 def _ruling(loaded: Loaded, program: ProgramSpec, number: int, gpl: bool) -> Ruling:
-    member = member_of(loaded.spec, program)
-    target = ".".join(member) if member else target_function(program)
+    target = _target(loaded, program)
     kind = (program.type, program.attach_type, program.sleepable)
     return loaded.facts.rule(helpers.callable_from, number, *kind, gpl_compatible=gpl, target=target)
+
+
+def _target(loaded: Loaded, program: ProgramSpec) -> str | None:
+    member = member_of(loaded.spec, program)
+    return ".".join(member) if member else target_function(program)

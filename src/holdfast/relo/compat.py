@@ -13,6 +13,7 @@ types whose walk would take longer than anyone waits.
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from typing import Final
 
 from holdfast.btf import Btf, essential_name
@@ -36,7 +37,15 @@ from holdfast.btf.types import (
 from holdfast.relo.failure import Refused
 from holdfast.relo.target import kind_class
 
-__all__ = ["Shape", "field_fits", "field_shape", "fields_are_compat", "types_are_compat", "types_match"]
+__all__ = [
+    "Shape",
+    "field_fits",
+    "field_shape",
+    "fields_are_compat",
+    "type_shape",
+    "types_are_compat",
+    "types_match",
+]
 
 _MAX_DEPTH: Final = 32  # of a chain of pointers and arrays, and of nested prototypes or members
 _MAX_STEPS: Final = 200_000
@@ -104,6 +113,39 @@ def types_are_compat(local: Btf, local_id: int, target: Btf, target_id: int) -> 
     Raises :exc:`Refused` (EINVAL) for types nested deeper than libbpf follows.
     """
     return _Walk(local, target).compat(local_id, target_id, _MAX_DEPTH)
+
+
+def type_shape(btf: Btf, type_id: int, level: int = _MAX_DEPTH) -> Shape:
+    """All of a local type that :func:`types_are_compat` depends on, so that types of equal shape are
+    compatible with the same types.
+
+    Raises :exc:`Refused` for types nested deeper than libbpf follows, or wider than is worth remembering.
+    """
+    return (kind_class(btf.kind_number(type_id)), *_shaped(btf, type_id, level, [_MAX_SHAPE]))
+
+
+_MAX_SHAPE: Final = 2_000  # types in one shape
+
+
+def _shaped(btf: Btf, type_id: int, level: int, left: list[int]) -> Iterator[object]:
+    for _ in range(_MAX_DEPTH):
+        left[0] -= 1
+        if left[0] < 0:
+            raise Refused(errno.EINVAL, "the types are too large to compare")
+        _, found = skip_mods_and_typedefs(btf, type_id)
+        yield kind_class(found.kind)
+        if isinstance(found, Ptr | Array):
+            type_id = found.type_id
+        elif isinstance(found, FuncProto):
+            if level <= 0:
+                raise Refused(errno.EINVAL, "prototypes nest too deep")
+            yield tuple(tuple(_shaped(btf, param.type_id, level - 1, left)) for param in found.params)
+            type_id = found.return_type_id
+        else:
+            if isinstance(found, Int):
+                yield found.bit_offset == 0
+            return
+    raise Refused(errno.EINVAL, "pointers nest too deep")
 
 
 def types_match(local: Btf, local_id: int, target: Btf, target_id: int) -> bool:

@@ -75,6 +75,7 @@ class Target:
     modules: Mapping[str, Btf] = field(default_factory=dict)
     matches: dict[object, object] = field(default_factory=dict, repr=False)
     ways: dict[Steps, Way] = field(default_factory=dict, repr=False)
+    ksyms: dict[object, object] = field(default_factory=dict, repr=False)
     _candidates: dict[tuple[int, str], tuple[tuple[Side, int], ...]] = field(default_factory=dict, repr=False)
     _sides: dict[str, Side] = field(default_factory=dict, repr=False)
 

@@ -8,6 +8,9 @@ trees of ``helper_table.TREES``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 from holdfast.rules.ask import Ask, Sign
 
 __all__ = ["MARKERS", "Window", "since", "trees_in", "window"]
@@ -74,8 +77,21 @@ def window(ask: Ask) -> Window:
     return (newest, lacking) if asked else (None, None)
 
 
+_T = TypeVar("_T")
+
+
+def _judged(ask: Ask, work: Callable[[Ask, Any], _T], about: Any) -> _T:
+    """``work(ask, about)``; an ``ask`` that has ``judged()`` may know the answer already."""
+    judged: Callable[[Callable[[Ask, Any], _T], Any], _T] | None = getattr(ask, "judged", None)
+    return work(ask, about) if judged is None else judged(work, about)
+
+
 def since(ask: Ask, release: Release) -> bool | None:
     """Whether this kernel's BPF is at least that release's, by BTF alone."""
+    return _judged(ask, _since, release)
+
+
+def _since(ask: Ask, release: Release) -> bool | None:
     if all(marked != release for marked, _ in MARKERS):
         return True if release <= (5, 10) else None
     newest, lacking = window(ask)
@@ -92,18 +108,23 @@ def trees_in(ask: Ask, trees: tuple[Release, ...]) -> tuple[list[int], bool]:
 
     A kernel between two trees may follow either; one beyond the last follows the last.
     """
+    places, by_release = _judged(ask, _trees_in, trees)
+    return list(places), by_release
+
+
+def _trees_in(ask: Ask, trees: tuple[Release, ...]) -> tuple[tuple[int, ...], bool]:
     low, high = window(ask)
     by_release = False
     if low is None and high is None:
         low = ask.release()
         by_release = low is not None
         if low is None:
-            return list(range(len(trees))), False
+            return tuple(range(len(trees))), False
     start = 0
     for at, tree in enumerate(trees):
         if low is not None and tree <= low:
             start = at
     # What came with the tree's own release is in; what came after it and before the next tree may be in.
     if low == trees[start] or start == len(trees) - 1 or (low is None and start == 0):
-        return [start], by_release
-    return [start, start + 1], by_release
+        return (start,), by_release
+    return (start, start + 1), by_release
