@@ -37,9 +37,10 @@ kernels: setup
 test: corpus kernels
 	@$(PYTHON) -m pytest $(PYTEST_ARGS)
 
-# What takes long, with every kernel.
+# What takes long, with every kernel; and every RSS program on 200,000 frames.
 test-slow: corpus kernels
 	@HOLDFAST_KERNELS=$$(ls build/kernels/linux-image-*.deb | paste -sd:) $(PYTHON) -m pytest -m slow $(PYTEST_ARGS)
+	@HOLDFAST_RSS_FRAMES=200000 $(PYTHON) -m pytest -k many_frames tests/unit/rss tests/live/rss $(PYTEST_ARGS)
 
 bench: corpus kernels
 	@$(PYTHON) -m bench
