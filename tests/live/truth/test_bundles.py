@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests import bootkernels
+from tests.live.bundle.bundles import SOURCES, build_bundle
 
 from holdfast.cli.verify import command
 from holdfast.rss.shipped import bundle_path
@@ -55,3 +57,47 @@ def test_net_rss_works_in_every_kernel(
     monkeypatch.setattr("holdfast.vm.boot.Guest.boot", None)
     assert command.main([*line, "--format", "junit"], standalone_mode=False) == 0
     assert 'failures="0" errors="0" skipped="0"' in capsys.readouterr().out
+
+
+PROVER = """
+from holdfast.bundle import Count, Proved
+
+
+def prove(outcome):
+    if outcome.variant == "watching":
+        open("/proc/sysrq-trigger", "w").write("c")
+    answer = outcome.program("steer").test_run(bytes(64)).return_value
+    return Proved((Count("answers", int(answer == 0), 1),))
+"""
+
+
+def test_a_proof_of_ones_own_and_a_kernel_that_it_crashes(
+    tmp_path: Path,
+    need_tool: Callable[[str], str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The package comes along into the guest; what a panic took is trouble, and the rest is told."""
+    package = bootkernels.ready()[0]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    (tmp_path / "prover").mkdir()
+    (tmp_path / "prover/__init__.py").write_text(PROVER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    clang = need_tool("clang")
+    monkeypatch.setitem(SOURCES, "watching", SOURCES["good"] + "\n")
+    build_bundle(clang, folder, "newer", "watching", "good", fallback=False)
+    manifest = folder / "holdfast.toml"
+    manifest.write_text(manifest.read_text() + '[proof]\npython = "prover:prove"\n')
+    line = [str(folder), "--kernel", str(package), "--jobs", "1", "--format", "json"]
+    status = command.main(line, standalone_mode=False)
+    (found,) = json.loads(capsys.readouterr().out)["bundles"]
+    newer, watching, good = found["variants"]
+    assert found["variant"] == "watching" and found["best"] == "watching"
+    assert newer["right"] and newer["loaded"] is False and "holdfast_no_such_kfunc" in newer["words"]
+    assert good["works"] is True
+    assert watching["loaded"] is None and "is lost during bundle test/small" in watching["trouble"]
+    assert "Kernel panic" in watching["trouble"] or "sysrq" in watching["trouble"], watching
+    assert status == 8
