@@ -139,6 +139,9 @@ def _print(
         _print_plan(plan, width)
     if verdicts:
         click.echo(summary_line(verdicts, bar=max(8, min(40, width - 42))))
+        on_record = sum(verdict.load is not None for verdict in verdicts)
+        if on_record:
+            click.echo(f"{on_record} of them as a load on record ended (evidence: load)")
 
 
 def _print_plan(plan: Plan, width: int) -> None:
