@@ -59,8 +59,6 @@ def guest(kernel: BootKernel, *options: str, device: str = "virtio-net-pci,netde
             files={str(home / "qemu_inside.py"): code},
             accelerator="tcg",
             timeout=300,
-            # A host that is busy lets a check of the timer fail ("IO-APIC + timer doesn't work").
-            arguments="no_timer_check",
         )
     with booted:
         yield booted
