@@ -21,12 +21,20 @@ from holdfast.predict.context import LIBBPF_FLAVORED_KFUNCS, Loaded
 from holdfast.predict.model import Reason, Stage, walk_reason
 from holdfast.predict.relocated import Relocated
 from holdfast.predict.struct_ops import member_of
+from holdfast.rules.ask import Ask
+from holdfast.rules.eras import since
 from holdfast.terms import Evidence, ProgramType
 
 __all__ = ["added_reasons", "kfunc_reasons", "module_hint"]
 
 _RUN_SLEEPABLE: Final = ("bpf_wq_set_callback", "bpf_task_work_schedule")
 """kfuncs whose callback may sleep whatever the program may (``in_sleepable()``, 81f1d7a583fa, 6.10)."""
+
+_DEVICE_BOUND: Final = "bpf_xdp_metadata_rx_"
+"""How the kfuncs of ``xdp_metadata_kfunc_ids`` are called (XDP_METADATA_KFUNC_xxx in include/net/xdp.h,
+3d76a4d3d4e5, 6.3; trees 6.12 to 7.3)."""
+
+_RCU_LOCK: Final = "bpf_rcu_read_lock"
 
 _CAPABILITIES: Final = {
     "DESTRUCTIVE": "CAP_SYS_BOOT",  # check_kfunc_call(), 4dd48c6f1f83, 6.1
@@ -51,6 +59,19 @@ def added_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocated) ->
             continue
         seen.add(name)
         real = _real_name(loaded, name)
+        if real.startswith(_DEVICE_BOUND):
+            yield Reason(
+                ReasonCode.KFUNC_NOT_ALLOWED,
+                f"kfunc {real}",
+                "only a program that is bound to a device may call it, and the object binds it to none "
+                "(bpf_dev_bound_kfunc_check)",
+                Stage.VERIFIER,
+                Evidence.RULE,
+                True,
+                program.source_at(reference.slot),
+                "set BPF_F_XDP_DEV_BOUND_ONLY (bpf_program__set_flags()) and the interface "
+                "(bpf_program__set_ifindex()) before the load",
+            )
         if _lacks_implementation(loaded, program, real):
             yield Reason(
                 ReasonCode.KFUNC_NOT_ALLOWED,
@@ -135,6 +156,17 @@ def _flags(
             message = f"it has KF_{flag}: the loader needs {capability}, which this process has not"
             hint = f"add {capability}"
             yield walk_reason(ReasonCode.CAPABILITY_MISSING, need, message, Evidence.BTF_IDS, hint=hint)
+    if (
+        "RCU_PROTECTED" in flags
+        and program.sleepable
+        and not _locks(program)
+        and loaded.facts.rule(_since, (6, 18))
+    ):
+        # in_rcu_cs(): a program that cannot sleep is in one; bpf_spin_lock() counts, too. The trees up to
+        # 6.12 check nothing at the call, that of 6.18 does.
+        message = "it is called within an RCU section alone (KF_RCU_PROTECTED), and the program opens none"
+        hint = "call bpf_rcu_read_lock() before it"
+        yield walk_reason(ReasonCode.KFUNC_NOT_ALLOWED, need, message, Evidence.BTF_IDS, hint=hint)
     if "SLEEPABLE" in flags and not program.sleepable:
         certain = not _may_run_sleepable(program, insns, slot)
         message = f"it may sleep (KF_SLEEPABLE), and program {program.name} may not"
@@ -143,6 +175,19 @@ def _flags(
         code = ReasonCode.SLEEPABLE_REFUSED if certain else ReasonCode.SLEEPABLE_UNKNOWN
         hint = "make the program sleepable (a section with .s), or call it from a bpf_wq callback"
         yield walk_reason(code, need, message, Evidence.BTF_IDS, certain=certain, hint=hint)
+
+
+def _since(release: tuple[int, int], ask: Ask) -> bool | None:
+    return since(ask, release)
+
+
+def _locks(program: ProgramSpec) -> bool:
+    """Whether the program calls anything that may open an RCU section, or hold a lock."""
+    calls = {r.name for r in program.references if r.kind is ReferenceKind.KFUNC_CALL}
+    held = {93}  # bpf_spin_lock
+    return any(essential_name(name).startswith((_RCU_LOCK, "bpf_res_spin_lock")) for name in calls) or any(
+        insn.is_helper_call and insn.imm in held for insn in program.insns
+    )
 
 
 def _may_run_sleepable(program: ProgramSpec, insns: Sequence[Instruction], slot: int) -> bool:

@@ -26,6 +26,7 @@ from holdfast.predict.relocated import Relocated
 from holdfast.predict.struct_ops import member_of
 from holdfast.predict.targets import target_function
 from holdfast.rules import helpers
+from holdfast.rules.arguments import AFTERWARDS
 from holdfast.rules.ask import Allowed, Ruling
 from holdfast.rules.gpl import gpl_only
 from holdfast.terms import AttachType, Evidence, ProgramType
@@ -43,21 +44,24 @@ def walk_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> 
         (slots, list(_judge(loaded, program, relocated, what, slots[0])))
         for what, slots in relocated.remember("asked", lambda: list(_asked(program, relocated)))
     ]
-    refused = [(slots, reasons) for slots, reasons in judged if reasons]
-    refused += [(slots, [_context(ruling)]) for ruling, slots in refused_accesses(loaded, program, relocated)]
-    refused += [(slots, [_access(ruling)]) for ruling, slots in refused_reads(loaded, program, relocated)]
+    refused = [(slots, reasons, 0) for slots, reasons in judged if reasons]
+    for ruling, slots in refused_accesses(loaded, program, relocated):
+        late = len(relocated.insns) if ruling.source == AFTERWARDS else 0
+        refused.append((slots, [_context(ruling)], late))
+    for ruling, slots in refused_reads(loaded, program, relocated):
+        refused.append((slots, [_access(ruling)], 0))
     if not refused:
         return
     order = {
         slot: position
         for position, slot in enumerate(visit_order(relocated.insns, relocated.live, static_starts(program)))
     }
-    for slots, reasons in refused:
+    for slots, reasons, late in refused:
         live = [slot for slot in slots if slot in order]
         if live:
             first = min(live, key=order.__getitem__)
             for reason in reasons:
-                yield replace(reason, source=program.source_at(first), order=order[first])
+                yield replace(reason, source=program.source_at(first), order=order[first] + late)
 
 
 _Asked = tuple[str, object]
@@ -132,8 +136,7 @@ def _access(ruling: Ruling) -> Reason:
         "access",
         ruling.told,
         Evidence.BTF,
-        hint="declare the struct with preserve_access_index, so that CO-RE finds the member, and compare what "
-        "may be null",
+        hint="declare the struct with preserve_access_index for CO-RE, and ask whether a pointer is null",
     )
 
 

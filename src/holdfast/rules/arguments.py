@@ -21,6 +21,7 @@ from holdfast.rules.eras import since
 from holdfast.terms import AttachType, ProgramType
 
 __all__ = [
+    "AFTERWARDS",
     "CONTEXT_STRUCTS",
     "Pointee",
     "argument_at",
@@ -60,6 +61,8 @@ CONTEXT_STRUCTS: Final = {
 """Each type's is_valid_access ends at the size of this struct."""
 
 _SOURCE: Final = "btf_ctx_access in kernel/bpf/btf.c"
+AFTERWARDS: Final = "convert_ctx_accesses in kernel/bpf/verifier.c"
+"""Source of what is found when the walk is over and nothing in it was refused."""
 _RESULT_FOLLOWS: Final = frozenset(
     {
         AttachType.LSM_MAC,
@@ -203,6 +206,9 @@ def inside(
         why = f"it reads offset {offset} of its context, and struct {name} has {context.size} bytes here"
         return Ruling(Allowed.NO, why, source)
     if not any(_covers(btf, member, offset) for member in context.members):
+        # Since 9bb984f28d5b (5.18) the padding of __sk_buff is refused at once.
+        if name == "__sk_buff" and all(member.name != "tstamp_type" for member in context.members):
+            source = AFTERWARDS
         return Ruling(Allowed.NO, f"struct {name} has no member at offset {offset} here", source)
     if program_type is ProgramType.XDP and offset >= 20 and attach_type is not AttachType.XDP_DEVMAP:
         return Ruling(Allowed.NO, "it reads egress_ifindex, and is no program for a devmap", source)

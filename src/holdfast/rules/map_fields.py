@@ -70,6 +70,7 @@ _SIGNS: Final = {
     Field.RB_ROOT: Sign.struct("bpf_rb_root"),
     Field.REFCOUNT: Sign.struct("bpf_refcount"),
 }
+_COLLECTIONS: Final = frozenset({Field.LIST_HEAD, Field.RB_ROOT})
 _LOCKS: Final = frozenset({Field.SPIN_LOCK, Field.RES_SPIN_LOCK})
 
 
@@ -88,9 +89,11 @@ def map_takes(field: Field, map_type: MapType, ask: Ask) -> Ruling:
     if known:
         # Between two trees the field came with the rule of the later one.
         cells = [cell for cell in cells if cell != "-"] or [next(cell for cell in row if cell != "-")]
+    # an RHASH (7.2) holds what a HASH does, but no list or tree
+    like = MapType.HASH if map_type is MapType.RHASH and field not in _COLLECTIONS else map_type
     rulings = []
     for cell in cells:
-        allowed = cell == "-" or map_type.name in cell.split()
+        allowed = cell == "-" or like.name in cell.split()
         why = "" if allowed else f"a value of a {map_type.name} map cannot hold a {field}"
         rulings.append(Ruling(Allowed.YES if allowed else Allowed.NO, why, _CREATE, by_release=by_release))
     return combine(rulings)

@@ -37,6 +37,8 @@ _LATER: Final = {
 _PERCPU_MAX: Final = 32 << 10  # PCPU_MIN_UNIT_SIZE
 _KEY_MAX_5_10: Final = 512  # MAX_BPF_STACK
 _INT_MAX: Final = (1 << 31) - 1
+_KMALLOC_MAX: Final = 4 << 20  # KMALLOC_MAX_SIZE with pages of 4 KiB
+_STACK_MAX: Final = 512  # MAX_BPF_STACK; an element's head comes on top
 _ARENA_MAX: Final = 4 << 30
 _LOCAL_MAX: Final = 0xFFFF - 64  # BPF_LOCAL_STORAGE_MAX_VALUE_SIZE: 64 KiB less an element's head, about this
 _STACK_DEPTH: Final = 127  # kernel.perf_event_max_stack as it comes
@@ -71,6 +73,10 @@ class MapTypeRule:
 
 _T: Final = MapType
 _HASHES: Final = frozenset({_T.HASH, _T.PERCPU_HASH, _T.LRU_HASH, _T.LRU_PERCPU_HASH})
+_VALUES_5_10: Final = (
+    (frozenset({_T.ARRAY, _T.PERCPU_ARRAY}), _KMALLOC_MAX),  # array_map_alloc_check
+    (frozenset({_T.CGROUP_STORAGE, _T.PERCPU_CGROUP_STORAGE}), 4096),  # cgroup_storage_map_alloc: a page
+)
 _FD: Final = Flag.NUMA_NODE | _USER
 _BPF: Final = ("CAP_BPF",)
 _ADMIN: Final = ("CAP_NET_ADMIN",)
@@ -181,12 +187,14 @@ _RULES: Final = {
             capabilities=_BPF,
         ),
         MapTypeRule(_T.INSN_ARRAY, keys=(4,), values=(16,), capabilities=_BPF),
+        # rhtab_map_alloc_check(), tree of 7.2
+        MapTypeRule(_T.RHASH, flags=_HASH & ~Flag.ZERO_SEED, required=Flag.NO_PREALLOC, capabilities=_BPF),
     )
 }
 
 
 def rule(map_type: MapType) -> MapTypeRule | None:
-    """The rule of a type; None for UNSPEC and for types newer than the trees (RHASH)."""
+    """The rule of a type; None for UNSPEC and for types newer than the trees."""
     return _RULES.get(map_type)
 
 
@@ -236,7 +244,7 @@ def problems(
         return (
             Ruling(Allowed.UNKNOWN, f"no rule is known for map type {map_type.name}", "trees 5.10 to 7.1"),
         )
-    source = f"map_alloc_check or map_alloc of {map_type.name}, trees 5.10 to 7.1"
+    source = f"map_alloc_check or map_alloc of {map_type.name}, trees 5.10 to 7.2"
     found = [
         *_shape(row, key_size, value_size, max_entries, page_size),
         *_flags(row, Flag(flags)),
@@ -247,7 +255,7 @@ def problems(
     if map_type is MapType.CPUMAP and nr_cpus is not None and max_entries > nr_cpus:
         found.append(f"takes at most CONFIG_NR_CPUS ({nr_cpus}) entries, not {max_entries}")
     rulings = [Ruling(Allowed.NO, f"{map_type.name} {text}", source) for text in found]
-    return (*rulings, *_by_release(row, key_size, Flag(flags), ask, source))
+    return (*rulings, *_by_release(row, key_size, value_size, Flag(flags), ask, source))
 
 
 def _shape(row: MapTypeRule, key: int, value: int, entries: int, page: int) -> Iterator[str]:
@@ -310,13 +318,24 @@ def _special(row: MapTypeRule, key: int, value: int, entries: int, flags: Flag, 
             yield f"needs a value_size that is a multiple of {unit}, not {value}"
         elif value // unit > _STACK_DEPTH:
             yield f"holds at most kernel.perf_event_max_stack ({_STACK_DEPTH} unless changed) frames"
+    if kind in (*_HASHES, MapType.RHASH) and key + value >= _KMALLOC_MAX - _STACK_MAX:
+        yield f"holds keys and values of less than 4 MiB together, not {key + value} bytes"
+    if kind is MapType.RHASH and key > 0xFFFF:
+        yield f"takes keys of at most {0xFFFF} bytes, not {key}"
     if row.btf and value > _LOCAL_MAX:
         yield f"holds values of about {_LOCAL_MAX} bytes at most, not {value}"
     if kind is MapType.ARENA and entries * page > _ARENA_MAX:
         yield "covers at most 4 GiB"
 
 
-def _by_release(row: MapTypeRule, key: int, flags: Flag, ask: Ask, source: str) -> Iterator[Ruling]:
+def _by_release(
+    row: MapTypeRule, key: int, value: int, flags: Flag, ask: Ask, source: str
+) -> Iterator[Ruling]:
+    for types, most in _VALUES_5_10:
+        if row.type in types and value > most and not since(ask, (6, 1)):
+            # Between the 5.10 and 6.1 trees these limits went away.
+            before = Allowed.NO if since(ask, (5, 11)) is False else Allowed.UNKNOWN
+            yield Ruling(before, f"{row.type.name} took values of at most {most} bytes, not {value}", source)
     for flag, release in _LATER.items():
         if not flags & flag & (row.flags | Flag.TOKEN_FD):
             continue

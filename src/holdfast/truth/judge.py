@@ -12,7 +12,7 @@ from holdfast.report.cases import Case
 from holdfast.truth.rows import TruthRow
 from holdfast.truth.run import Said, Trouble
 from holdfast.truth.subject import Subject
-from holdfast.truth.words import classify, telling
+from holdfast.truth.words import classify, telling, was_taken
 
 __all__ = ["Predictions", "case_of", "predictions", "row_of"]
 
@@ -42,14 +42,16 @@ def predictions(
 def row_of(said: Said, loader: str) -> TruthRow:
     """What is kept of it."""
     row = said.row
+    libbpf, verifier = row.get("libbpf", []), row.get("verifier", [])
+    loaded = was_taken(row["loaded"], libbpf) is True
     return TruthRow(
         row["sha256"],
         said.kernel,
         loader,
         row["program"],
-        row["loaded"],
-        row["errno"],
-        classify(row["loaded"], row["errno"], row.get("libbpf", []), row.get("verifier", [])),
+        loaded,
+        None if loaded else row["errno"],
+        classify(loaded, row["errno"], libbpf, verifier),
         row.get("processed_insns") or None,
     )
 
@@ -58,7 +60,7 @@ def case_of(verdict: ProgramVerdict, said: Said | None, trouble: Trouble | None)
     """A verdict with what came of it: an answer, or the trouble that was in its way."""
     row = said.row if said is not None else {}
     libbpf, verifier = row.get("libbpf", []), row.get("verifier", [])
-    loaded = row.get("loaded")
+    loaded = was_taken(row.get("loaded"), libbpf)
     refused = loaded is False
     return Case(
         verdict.object_path,

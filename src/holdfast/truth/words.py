@@ -14,7 +14,7 @@ from typing import Final
 
 from holdfast.predict.codes import ReasonCode
 
-__all__ = ["WordsClass", "agrees", "classify", "telling"]
+__all__ = ["WordsClass", "agrees", "classify", "telling", "was_taken"]
 
 R = ReasonCode
 
@@ -87,6 +87,7 @@ _VERIFIER: Final = (
         WordsClass.KFUNC,
         r"calling kernel function|invalid kfunc call|kernel function .* is not allowed|#2002\d{6}",
     ),
+    (WordsClass.KFUNC, r"metadata kfuncs require|requires RCU critical section"),
     (
         WordsClass.KFUNC,
         r"kfunc '.*' is referenced but wasn't resolved|does not support calling kernel function",
@@ -190,6 +191,18 @@ def classify(loaded: bool, errno: int | None, libbpf: Sequence[str], verifier: S
         22: WordsClass.TYPE,
         524: WordsClass.INSTRUCTION,
     }.get(errno, WordsClass.UNKNOWN)
+
+
+_SLOT: Final = re.compile(r"failed to initialize slot \[\d+\] to prog")
+
+
+def was_taken(loaded: bool | None, libbpf: Sequence[str]) -> bool | None:
+    """Whether the kernel took the program (BPF_PROG_LOAD), though libbpf may then have given up.
+
+    libbpf fills PROG_ARRAY maps after it has loaded all programs (bpf_object_init_prog_arrays(), 1.7), and
+    fails when another one, which is left out here, is to go into one. What the kernel said is what counts.
+    """
+    return True if loaded is False and any(_SLOT.search(line) for line in libbpf) else loaded
 
 
 def telling(libbpf: Sequence[str], verifier: Sequence[str]) -> str:

@@ -129,10 +129,18 @@ def registered(*kinds: ProgramType, flags: str = "") -> dict[str, Registration]:
 
 TC = registered(ProgramType.SCHED_CLS)
 SLEEPING = registered(ProgramType.SCHED_CLS, ProgramType.SYSCALL, flags="SLEEPABLE")
+IN_RCU = registered(ProgramType.SYSCALL, flags="RCU_PROTECTED")
 IMPLICIT = registered(ProgramType.SCHED_CLS, flags="IMPLICIT_ARGS")
 DESTRUCTIVE = registered(ProgramType.SCHED_CLS, flags="DESTRUCTIVE")
 KFUNC = "struct task_struct { int pid; };\nextern int bpf_kfunc(struct task_struct *t, int x) __ksym"
 STRONG = program("tc", "return bpf_kfunc((void *)ctx, 1);", f"{KFUNC};")
+BOUND = STRONG.replace("bpf_kfunc", "bpf_xdp_metadata_rx_hash")
+
+
+def for_devices(w: Writer) -> None:
+    w.function("bpf_xdp_metadata_rx_hash", w.int, w.task_ptr, w.int, kfunc=True)
+
+
 GUARDED = program(
     "tc", "if (bpf_ksym_exists(bpf_kfunc)) return bpf_kfunc((void *)ctx, 1); return 0;", f"{KFUNC} __weak;"
 )
@@ -647,6 +655,20 @@ CASES = (
         "has no CGROUP_UNIX_CONNECT",
         Side(program("cgroup/connect_unix"), facts(without=("BPF_CGROUP_UNIX_CONNECT",))),
         Side(program("cgroup/connect_unix")),
+    ),
+    Case(
+        R.KFUNC_NOT_ALLOWED,
+        "only a program that is bound to a device",
+        Side(BOUND, facts(for_devices, registrations=TC)),
+        Side(STRONG, facts(with_kfunc(), registrations=TC)),
+        "device",
+    ),
+    Case(
+        R.KFUNC_NOT_ALLOWED,
+        "within an RCU section alone",
+        Side(STRONG.replace('"tc"', '"syscall"'), facts(with_kfunc(), registrations=IN_RCU, release=(6, 18))),
+        Side(STRONG.replace('"tc"', '"syscall"'), facts(with_kfunc(), registrations=IN_RCU, release=(6, 12))),
+        "rcu",
     ),
     Case(
         R.SLEEPABLE_REFUSED,

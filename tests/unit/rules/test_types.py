@@ -20,7 +20,7 @@ def test_every_type_but_unspec_has_a_rule() -> None:
     assert {program_types.rule(kind).type for kind in ProgramType if kind} == set(ProgramType) - {
         ProgramType.UNSPEC
     }
-    assert [kind.name for kind in MapType if map_types.rule(kind) is None] == ["UNSPEC", "RHASH"]
+    assert [kind.name for kind in MapType if map_types.rule(kind) is None] == ["UNSPEC"]
 
 
 def test_ctx_convert_tells_what_is_compiled_in() -> None:
@@ -130,7 +130,7 @@ def test_map_shapes() -> None:
         map_types.problems(MapType.TASK_STORAGE, 4, 8, 0, Flag.NO_PREALLOC, kernel, has_btf=False)[0].allowed
         is NO
     )
-    assert map_types.problems(MapType.RHASH, 4, 8, 1, 0, kernel)[0].allowed is UNKNOWN
+    assert map_types.problems(MapType.RHASH, 4, 8, 1, 0, kernel)[0].allowed is NO
 
 
 def test_map_shapes_that_changed() -> None:
@@ -141,6 +141,24 @@ def test_map_shapes_that_changed() -> None:
     overwrite = (MapType.RINGBUF, 0, 0, 4096, int(Flag.RB_OVERWRITE))
     assert map_types.problems(*overwrite, Era(6, 18))[0].allowed is NO
     assert map_types.problems(*overwrite, Era(7, 1)) == ()
+
+
+def test_sizes_of_values() -> None:
+    def allowed(kind: MapType, key: int, value: int, kernel: Era, flags: int = 0) -> list[Allowed]:
+        entries = 0 if kind is MapType.CGROUP_STORAGE else 1
+        return [one.allowed for one in map_types.problems(kind, key, value, entries, flags, kernel)]
+
+    assert allowed(MapType.ARRAY, 4, 16 << 20, Era(5, 10)) == [NO]
+    assert allowed(MapType.ARRAY, 4, 16 << 20, Era(5, 15)) == [UNKNOWN]
+    assert allowed(MapType.ARRAY, 4, 16 << 20, Era(6, 1)) == []
+    assert allowed(MapType.ARRAY, 4, 4 << 20, Era(5, 10)) == []
+    assert allowed(MapType.CGROUP_STORAGE, 8, 8192, Era(5, 10)) == [NO]
+    assert allowed(MapType.CGROUP_STORAGE, 8, 8192, Era(6, 1)) == []
+    assert allowed(MapType.HASH, 4, 4 << 20, Era(7, 1)) == [NO]
+    assert allowed(MapType.RHASH, 4, 4, Era(7, 2), Flag.NO_PREALLOC) == []
+    assert allowed(MapType.RHASH, 4, 4, Era(7, 2)) == [NO]
+    assert allowed(MapType.RHASH, 1 << 16, 4, Era(7, 2), Flag.NO_PREALLOC) == [NO]
+    assert map_fields.map_takes(Field.KPTR, MapType.RHASH, Era(7, 2)).allowed is YES
 
 
 def test_helpers_take_some_maps() -> None:

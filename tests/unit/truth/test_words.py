@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.predict.codes import ReasonCode
-from holdfast.truth.words import WordsClass, agrees, classify, telling
+from holdfast.truth.words import WordsClass, agrees, classify, telling, was_taken
 
 PROCESSED = "processed 3 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0"
 NOTHING = "processed 0 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0"
@@ -87,3 +87,10 @@ def test_what_words_stand_for() -> None:
     assert agrees(WordsClass.SLEEPABLE, ReasonCode.TARGET_REFUSED) is True
     assert agrees(WordsClass.VERIFIER, ReasonCode.KFUNC_MISSING) is None
     assert agrees(WordsClass.UNKNOWN, ReasonCode.KFUNC_MISSING) is None
+
+
+def test_a_program_counts_as_taken_when_libbpf_gives_up_after_it() -> None:
+    slot = "map 'm': failed to initialize slot [0] to prog 'other' fd=-2: -EBADF"
+    assert was_taken(False, [slot]) is True
+    assert was_taken(False, ["map 'm': failed to create"]) is False
+    assert was_taken(None, [slot]) is None
