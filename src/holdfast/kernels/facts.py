@@ -376,13 +376,15 @@ class KernelFacts:
         attach_type: AttachType | None = None,
         sleepable: bool | None = None,
         member: tuple[str, str] | None = None,
+        target: str | None = None,
     ) -> Answer:
         """Whether a program of this type may call the kfunc.
 
         Asked of a probe, then of the registration and its filters; without both only absence is certain.
         ``attach_type`` and ``sleepable`` None ask whether any program of the type may; ``member`` is the
-        struct and the member that a struct_ops program fills. A yes does not mean that every such program
-        may: flags (KF_SLEEPABLE and the like) are not judged.
+        struct and the member that a struct_ops program fills, ``target`` the kernel function that an LSM
+        program attaches to. A yes does not mean that every such program may: flags (KF_SLEEPABLE and the
+        like) are not judged.
         """
         if self.probes is not None:
             probed = self.probes.kfunc(KfuncUse(name, program_type, attach_type, sleepable))
@@ -390,11 +392,13 @@ class KernelFacts:
                 return _call_tried(probed, program_type)
         registration = self._registration(name)
         if registration is not None and registration.program_types is not None:
+            if not registration.program_types:
+                return Answer(False, Evidence.INIT_CODE, "it is registered for no program type")
             if program_type is ProgramType.EXT and program_type not in registration.program_types:
                 return _UNKNOWN("an EXT program may call what the program that it replaces may")
             if program_type not in registration.program_types:
                 return Answer(False, Evidence.INIT_CODE, f"it is not registered for {program_type.name}")
-            return self._filtered(registration, name, program_type, attach_type, member)
+            return self._filtered(registration, name, program_type, attach_type, member, target)
         registered = self.is_kfunc(name)
         if registered.value is False:
             return registered
@@ -407,6 +411,7 @@ class KernelFacts:
         program_type: ProgramType,
         attach_type: AttachType | None,
         member: tuple[str, str] | None,
+        target: str | None,
     ) -> Answer:
         yes = Answer(True, Evidence.INIT_CODE, f"it is registered for {program_type.name}")
         if not registration.narrowed:
@@ -416,7 +421,8 @@ class KernelFacts:
         filters = registration.filters.get(program_type, ())
         if not filters:
             return yes
-        caller = kfunc_filters.Caller(program_type, attach_type, *(member or (None, None)))
+        struct_ops, of = member or (None, None)
+        caller = kfunc_filters.Caller(program_type, attach_type, struct_ops, of, target)
         ask = BtfAsk(self.vmlinux, self.config, None, None, None, self.arch)
         ruling = kfunc_filters.admitted_by_all(filters, name, caller, ask)
         if ruling.allowed is Allowed.YES:

@@ -21,6 +21,7 @@ from holdfast.predict.context import LIBBPF_FLAVORED_KFUNCS, Loaded
 from holdfast.predict.model import Reason, Stage, walk_reason
 from holdfast.predict.relocated import Relocated
 from holdfast.predict.struct_ops import member_of
+from holdfast.predict.targets import target_function
 from holdfast.rules.ask import Ask
 from holdfast.rules.eras import since
 from holdfast.terms import Evidence, ProgramType
@@ -101,7 +102,8 @@ def _real_name(loaded: Loaded, name: str) -> str:
 
 def _callable(loaded: Loaded, program: ProgramSpec, real: str) -> Answer:
     kind = (program.type, program.attach_type, program.sleepable)
-    return loaded.facts.kfunc_callable(real, *kind, member_of(loaded.spec, program))
+    target = target_function(program) if program.type is ProgramType.LSM else None
+    return loaded.facts.kfunc_callable(real, *kind, member_of(loaded.spec, program), target)
 
 
 def kfunc_reasons(

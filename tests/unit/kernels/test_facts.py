@@ -162,6 +162,29 @@ def test_without_tags_btf_cannot_tell_a_kfunc() -> None:
     assert facts.kfunc_names() == []
 
 
+def test_filters_are_told_the_target_of_an_lsm_program() -> None:
+    lsm = ProgramType.LSM
+    row = Registration(
+        frozenset(), frozenset({lsm}), True, (Evidence.INIT_CODE,), filters={lsm: ("bpf_ksock_kfunc_filter",)}
+    )
+    facts = kernel(registrations={"bpf_good": row})
+
+    def asked(target: str | None) -> bool | None:
+        return facts.kfunc_callable("bpf_good", lsm, AttachType.LSM_MAC, True, None, target).value
+
+    assert asked("bpf_lsm_socket_sendmsg") is False
+    assert asked("bpf_lsm_file_open") is True
+    assert asked(None) is None
+
+
+def test_a_kfunc_for_no_type_is_none_for_a_replacement() -> None:
+    nobody = Registration(frozenset(), frozenset(), False, (Evidence.INIT_CODE,))
+    some = Registration(frozenset(), frozenset({XDP}), False, (Evidence.INIT_CODE,))
+    facts = kernel(registrations={"bpf_good": nobody, "plain": some})
+    assert facts.kfunc_callable("bpf_good", ProgramType.EXT).value is False
+    assert facts.kfunc_callable("plain", ProgramType.EXT).value is None
+
+
 def test_who_may_call_a_kfunc_is_asked_of_the_probe_first() -> None:
     row = Registration(
         frozenset({"ACQUIRE"}), frozenset({XDP, TRACING}), False, (Evidence.BTF_IDS, Evidence.INIT_CODE)
