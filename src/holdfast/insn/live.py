@@ -48,6 +48,7 @@ from holdfast.insn.values import (
     Pointer,
     Token,
     Value,
+    Watched,
     arithmetic,
     compare,
     join,
@@ -78,7 +79,7 @@ _WIDEN_AFTER = 24
 
 _Stack: TypeAlias = dict[int, tuple[int, Value]]  # offset from r10 -> (size in bytes, value)
 _State: TypeAlias = tuple[list[Value], _Stack]
-Read: TypeAlias = Callable[[Hashable, int, int], int | None]
+Read: TypeAlias = Callable[[Hashable, int, int], int | Watched | None]
 
 
 class ContextAccess(NamedTuple):
@@ -517,6 +518,8 @@ def _store(base: Value, off: int, size: int, value: Value, stack: _Stack) -> Non
         return
     offset = base.offset + off
     _forget(stack, offset, offset + size)
+    if type(value) is Watched and size != 8:
+        value = 0 if value.is_zero() else None
     if value is not None and (size == 8 or value == 0):
         stack[offset] = (size, value)
 
@@ -546,6 +549,8 @@ def _forget_arguments(regs: list[Value], stack: _Stack) -> None:
             return
         if type(argument) is Frame:
             size = regs[number + 1] if number < 5 else None
+            if type(size) is Watched:
+                size = size.settle()
             bounded = type(size) is int and 0 < size <= 512
             todo.append((argument.offset, argument.offset + size if bounded else 0))  # type: ignore[operator]
     while todo:

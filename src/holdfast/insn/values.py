@@ -9,6 +9,7 @@ A value is one of
 - :class:`Frame`: a pointer into the function's own stack frame;
 - :class:`MapAddress`: a pointer into the value of a map whose content the caller knows;
 - :class:`Context`: a pointer into the program's context;
+- :class:`Watched`: this constant, and the caller hears what becomes of it;
 - :class:`Pointer`: a pointer to an object of the kernel, known by where it came from;
 - :attr:`Token.NON_ZERO`: a pointer that the verifier knows not to be null;
 - :attr:`Token.FRAME`: perhaps a pointer somewhere into the own frame;
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, NamedTuple, TypeAlias
 
@@ -31,10 +32,12 @@ __all__ = [
     "Pointer",
     "Token",
     "Value",
+    "Watched",
     "add_sub",
     "arithmetic",
     "choose",
     "compare",
+    "holds",
     "join",
     "sign_extend",
     "truncate",
@@ -95,7 +98,32 @@ class Pointer:
     moved: int = 0
 
 
-Value: TypeAlias = int | frozenset[int] | Frame | MapAddress | Context | Pointer | Token | None
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The constant ``number`` (unsigned, ``bits`` wide) of a caller who wants to know what became of it.
+
+    ``compared(op, other, bits, swapped)`` hears of each comparison ``number OP other`` (``other OP number``
+    when ``swapped``) of ``bits`` bits that decides a jump, and ``used()`` that the number itself went
+    somewhere else. As long as it was not used, another number that compares alike leads where this one leads.
+    """
+
+    number: int
+    bits: int
+    compared: Callable[[int, int, int, bool], None] = field(compare=False)
+    used: Callable[[], None] = field(compare=False)
+
+    def settle(self) -> int:
+        """The number, for use."""
+        self.used()
+        return self.number
+
+    def is_zero(self) -> bool:
+        """Whether it is 0."""
+        self.compared(0x10, 0, 64, False)
+        return self.number == 0
+
+
+Value: TypeAlias = int | frozenset[int] | Frame | MapAddress | Context | Pointer | Watched | Token | None
 
 
 _NULLABLE: Final = (Context, Pointer)
@@ -114,6 +142,10 @@ def _choices(value: Value) -> frozenset[int] | None:
     return value if type(value) is frozenset else None
 
 
+def _settled(value: Value) -> Value:
+    return value.settle() if type(value) is Watched else value
+
+
 def _may_be_frame(value: Value) -> bool:
     return value is Token.FRAME or type(value) is Frame
 
@@ -128,6 +160,8 @@ def join(a: Value, b: Value, widen: bool = False) -> Value:
         return None
     if a == b:
         return a
+    if type(a) is Watched or type(b) is Watched:
+        return None if b is None else join(_settled(a), _settled(b), widen)
     if _may_be_frame(a) or _may_be_frame(b):
         return Token.FRAME
     if type(a) in _NULLABLE or type(b) in _NULLABLE:
@@ -190,6 +224,10 @@ def arithmetic(op: int, a: Value, b: Value, *, is64: bool) -> Value:
             return _binary(op, a, b, bits)
         if a is None:
             return 0 if op == 0x50 and not b & ((1 << bits) - 1) else None
+    if type(a) is Watched or type(b) is Watched:
+        if b is None or (a is None and op != 0x50):
+            return None
+        return arithmetic(op, _settled(a), _settled(b), is64=is64)
     left, right = _choices(a), _choices(b)
     if left is not None and right is not None:
         found: set[int] = set()
@@ -231,12 +269,14 @@ def truncate(value: Value, bits: int) -> Value:
         return value & mask
     if type(value) is frozenset:
         return choose(frozenset(one & mask for one in value))
+    if type(value) is Watched:
+        return value if value.bits <= bits else value.settle() & mask
     return None  # part of a pointer: a scalar, and the verifier forgets what it pointed to
 
 
 def sign_extend(value: Value, bits: int, *, to: int) -> Value:
     """The low ``bits`` bits, sign-extended to ``to`` bits."""
-    choices = _choices(value)
+    choices = _choices(_settled(value))
     if choices is None:
         return None
     mask = (1 << to) - 1
@@ -277,6 +317,8 @@ def compare(op: int, a: Value, b: Value, *, is64: bool) -> tuple[bool, bool, Val
     operand is known better after the jump is its ``reg_set_min_max()``, here for sets and (in)equality only.
     """
     bits = 64 if is64 else 32
+    if type(a) is Watched or type(b) is Watched:
+        return _compare_watched(op, a, b, bits)
     left, right = _choices(a), _choices(b)
     if left is not None and right is not None:
         taken: set[int] = set()
@@ -304,3 +346,29 @@ def compare(op: int, a: Value, b: Value, *, is64: bool) -> tuple[bool, bool, Val
     if unknown and op == 0x50:
         return True, True, a, b
     return True, True, a, a
+
+
+def holds(op: int, a: int, b: int, bits: int) -> bool | None:
+    """Whether ``a OP b`` for constants, OP the upper 4 bits of a jump's opcode; None for an unknown OP."""
+    return _holds(op, a, b, bits)
+
+
+def _compare_watched(op: int, a: Value, b: Value, bits: int) -> tuple[bool, bool, Value, Value]:
+    """:func:`compare` where at least one side is watched: it stays so where a jump is decided."""
+    if type(a) is Watched and type(b) is int:
+        a.compared(op, b, bits, False)
+        decided = _holds(op, a.number, b, bits)
+    elif type(b) is Watched and type(a) is int:
+        b.compared(op, a, bits, True)
+        decided = _holds(op, a, b.number, bits)
+    elif a is None and type(b) is Watched:
+        if bits == 64 and op == 0x10:
+            return True, True, b, a
+        return True, True, a, b if bits == 64 and op == 0x50 else a
+    elif b is None:
+        return True, True, a, a
+    else:
+        return compare(op, _settled(a), _settled(b), is64=bits == 64)
+    if decided is None:
+        return True, True, a, a
+    return decided, not decided, a if decided else None, None if decided else a

@@ -9,7 +9,7 @@ from typing import Literal
 from holdfast.elf.spec import ExternKind, MapOrigin, ObjectSpec, ProgramSpec, ReferenceKind
 from holdfast.insn import Instruction
 from holdfast.insn.instruction import CALL, PSEUDO_KFUNC_CALL
-from holdfast.insn.values import MapAddress, Token
+from holdfast.insn.values import MapAddress, Token, Watched
 
 __all__ = ["KCONFIG_MAP", "known_references", "prepared", "read_frozen", "static_starts"]
 
@@ -51,8 +51,8 @@ def known_references(spec: ObjectSpec, program: ProgramSpec) -> dict[int, int | 
 
 
 def read_frozen(
-    spec: ObjectSpec, kconfig: Callable[[int, int], int | None] | None = None
-) -> Callable[[Hashable, int, int], int | None]:
+    spec: ObjectSpec, kconfig: Callable[[int, int], int | Watched | None] | None = None
+) -> Callable[[Hashable, int, int], int | Watched | None]:
     """A reader for frozen maps: ``.rodata`` as the file has it, ``.kconfig`` by ``kconfig(offset, size)``.
 
     Offsets and sizes are in bytes; None stands for a value that cannot be known.
@@ -62,7 +62,7 @@ def read_frozen(
         m.name: m.contents for m in spec.maps if m.origin is MapOrigin.RODATA and m.contents is not None
     }
 
-    def read(name: Hashable, offset: int, size: int) -> int | None:
+    def read(name: Hashable, offset: int, size: int) -> int | Watched | None:
         if name == KCONFIG_MAP:
             return kconfig(offset, size) if kconfig else None
         data = contents.get(name)

@@ -7,23 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from holdfast.btf.types import Array, Int
 from holdfast.elf.spec import ExternKind, ExternSpec, ObjectSpec
+from holdfast.insn.values import Watched, holds
 from holdfast.kernels.facts import KernelFacts
 from holdfast.predict.codes import ReasonCode
 from holdfast.predict.model import Reason, Stage
+from holdfast.predict.questions import Questions
+from holdfast.rules.ask import Ask
 from holdfast.terms import Evidence
 
 __all__ = ["kconfig_reader", "kconfig_reasons"]
 
 _TRISTATE: Final = {"n": 0, "y": 1, "m": 2}
 _SIGNED, _BOOL = 1, 4  # BTF_INT_SIGNED, BTF_INT_BOOL
-_VIRTUAL: Final = ("LINUX_KERNEL_VERSION", "LINUX_HAS_BPF_COOKIE", "LINUX_HAS_SYSCALL_WRAPPER")
+_VERSION: Final = "LINUX_KERNEL_VERSION"
+_VIRTUAL: Final = (_VERSION, "LINUX_HAS_BPF_COOKIE", "LINUX_HAS_SYSCALL_WRAPPER")
 
 
-def kconfig_reasons(spec: ObjectSpec, facts: KernelFacts) -> Iterator[Reason]:
+def kconfig_reasons(spec: ObjectSpec, facts: Questions) -> Iterator[Reason]:
     """Reasons of kconfig externs; they stop the whole object."""
     externs = [e for e in spec.externs if e.kind is ExternKind.KCONFIG]
     plain = [e for e in externs if e.name.startswith("CONFIG_")]
@@ -98,14 +102,25 @@ def _problem(spec: ObjectSpec, extern: ExternSpec, text: str) -> str | None:
     return None if kind is _Type.TEXT or _in_range(number, extern.size, signed) else what
 
 
-def _virtual_problem(spec: ObjectSpec, extern: ExternSpec, facts: KernelFacts) -> str | None:
+def _virtual_problem(spec: ObjectSpec, extern: ExternSpec, facts: Questions) -> str | None:
     """As :func:`_problem`, for a value that libbpf makes up (``set_kcfg_value_num()``)."""
     kind, signed = _type(spec, extern)
-    value = _value(spec, extern, facts)
     fits = kind not in (_Type.TRISTATE, _Type.TEXT)
-    if fits and value is not None:
-        fits = value <= 1 if kind is _Type.BOOL else _in_range(value, extern.size, signed)
+    if fits and extern.name == _VERSION:
+        fits = facts.work(_version_fits, kind, extern.size, signed)
+    elif fits:
+        fits = _fits(_value(spec, extern, facts), kind, extern.size, signed)
     return None if fits else f"the value of {extern.name} does not go into the object's {kind}"
+
+
+def _fits(value: int | None, kind: _Type, size: int, signed: bool) -> bool:
+    if value is None:
+        return True
+    return value <= 1 if kind is _Type.BOOL else _in_range(value, size, signed)
+
+
+def _version_fits(facts: KernelFacts, _: Ask, kind: _Type, size: int, signed: bool) -> bool:
+    return _fits(_version_code(facts.version_text()), kind, size, signed)
 
 
 def _number(text: str) -> int | None:
@@ -142,21 +157,52 @@ def _reason(
     )
 
 
-def kconfig_reader(spec: ObjectSpec, facts: KernelFacts) -> Callable[[int, int], int | None]:
+def kconfig_reader(spec: ObjectSpec, facts: Questions) -> Callable[[int, int], int | Watched | None]:
     """A reader of the ``.kconfig`` map as libbpf fills it: (offset, size in bytes) -> value, None if
     unknown.
+
+    The kernel's version is watched: kernels whose versions compare alike are walked once.
     """
     there = {(one.offset, one.size): one for one in spec.externs if one.kind is ExternKind.KCONFIG}
 
-    def read(offset: int, size: int) -> int | None:
+    def read(offset: int, size: int) -> int | Watched | None:
         extern = there.get((offset, size))
-        return None if extern is None else _value(spec, extern, facts)
+        if extern is None:
+            return None
+        if extern.name == _VERSION and size >= 4 and facts.work(_has_version):
+            return _watched_version(facts, 8 * size)
+        return _value(spec, extern, facts)
 
     return read
 
 
+def _watched_version(facts: Questions, bits: int) -> Watched:
+    code = _version_code(facts.real.version_text())
+    assert code is not None
+
+    def compared(*what: Any) -> None:
+        facts.work(_version_compares, *what)
+
+    def used() -> None:
+        facts.version_text()
+
+    return Watched(code, bits, compared, used)
+
+
+def _has_version(facts: KernelFacts, _: Ask) -> bool:
+    return _version_code(facts.version_text()) is not None
+
+
+def _version_compares(
+    facts: KernelFacts, _: Ask, op: int, other: int, bits: int, swapped: bool
+) -> bool | None:
+    code = _version_code(facts.version_text())
+    assert code is not None
+    return holds(op, other, code, bits) if swapped else holds(op, code, other, bits)
+
+
 def _value(spec: ObjectSpec, extern: ExternSpec, facts: KernelFacts) -> int | None:
-    if extern.name == "LINUX_KERNEL_VERSION":
+    if extern.name == _VERSION:
         return _version_code(facts.version_text())
     if extern.name == "LINUX_HAS_BPF_COOKIE":
         # probe_kern_bpf_cookie(): the helper bpf_get_attach_cookie can be called (5.15)

@@ -23,6 +23,7 @@ from holdfast.predict.model import Reason, Stage
 from holdfast.predict.origins import origins
 from holdfast.predict.questions import Once
 from holdfast.predict.resolved import Resolved
+from holdfast.predict.tree import MISSING, Trail, Tree
 from holdfast.relo.ksym import KsymResolution
 from holdfast.relo.resolve import Resolution
 from holdfast.rules.ask import Sign
@@ -43,7 +44,7 @@ class Relocated:
     poisons: dict[int, Resolution]
     reasons: tuple[Reason, ...]
     resolved: Resolved
-    shape: dict[Hashable, tuple[Any, tuple[int, ...], tuple[int | None, ...]]] = field(repr=False)
+    shape: dict[Hashable, Any] = field(repr=False)
     """What is remembered of this program under these relocations, whatever the kernel."""
     _known: dict[int, int | Token | MapAddress] = field(repr=False)
 
@@ -67,23 +68,27 @@ class Relocated:
         return Once(self.loaded.facts, self._noted_walk)
 
     def _noted_walk(self) -> Reached:
-        reached = self._walk()
-        # Which of the context's members are touched is all that is read from displacements.
-        slots = self._displaced(reached)
-        if slots:
-            self.loaded.facts.own(_displacements, self.resolved.number, slots)
-        return reached
-
-    def _walk(self) -> Reached:
+        facts = self.loaded.facts
         globals_ = [part.start for part in self.program.parts[1:] if part.is_global]
         # Since commit 2afae08c9dcb ("bpf: Validate global subprogs lazily", v6.8) only called ones are
         # verified; which keeps note of it in struct bpf_func_info_aux.
         lazily = not globals_ or self.loaded.kernel.ask.btf(Sign.member("bpf_func_info_aux", "called"))
         entries = (0,) if lazily else (0, *globals_)
-        externs = [(slot, self._known.get(slot)) for slot in self._extern_slots]
-        if any(one.kind is ExternKind.KCONFIG for one in self.loaded.spec.externs):
-            return self._explore(entries)
-        return self.remember(("reached", entries, tuple(externs)), lambda: self._explore(entries))
+        externs = tuple([(slot, self._known.get(slot)) for slot in self._extern_slots])
+        walks: Tree = self.remember(("walks", entries, externs), Tree)
+        path: Trail = {}
+        reached = walks.find(facts.told, path)
+        if reached is not MISSING:
+            facts.hear(path)
+            return reached  # type: ignore[no-any-return]
+        with facts.listen() as trail:
+            reached = self._explore(entries)
+            # Which of the context's members are touched is all that is read from displacements.
+            slots = self._displaced(reached)
+            if slots:
+                facts.own(_displacements, self.resolved.number, slots)
+        walks.keep(trail, reached)
+        return reached
 
     @property
     def _extern_slots(self) -> list[int]:
@@ -101,18 +106,13 @@ class Relocated:
         )
 
     def remember(self, key: Hashable, work_out: Callable[[], _T]) -> _T:
-        """``work_out()``, or what it gave for another kernel on which the relocations mean the same.
+        """``work_out()``, or what it gave for another kernel on which the instructions mean the same.
 
-        It must not look at what the kernel says elsewhere, unless ``key`` has it. A walk is taken over only
-        where its accesses to the context are displaced alike.
+        It must not look at what the kernel says elsewhere, nor at displacements, unless ``key`` has it.
         """
-        known = self.shape.get(key)
-        if known is not None and self.resolved.offsets_at(known[1]) == known[2]:
-            return known[0]  # type: ignore[no-any-return]
-        found = work_out()
-        slots = self._displaced(found) if isinstance(found, Reached) else ()
-        self.shape[key] = (found, slots, self.resolved.offsets_at(slots))
-        return found
+        if key not in self.shape:
+            self.shape[key] = work_out()
+        return self.shape[key]  # type: ignore[no-any-return]
 
     def _displaced(self, reached: Reached) -> tuple[int, ...]:
         touched = {*reached.context_loads, *reached.context_stores}
