@@ -17,11 +17,19 @@ from tests.unit.predict.fake import kernel
 from holdfast import pytest_plugin
 from holdfast.cli import verify, verify_score
 from holdfast.errors import FileError, UsageError
+from holdfast.kernels.catalogue import KernelRow
+from holdfast.kernels.catalogue.asked import Asked
+from holdfast.kernels.probe_plain import to_plain
+from holdfast.kernels.probed import ProbeFacts
+from holdfast.terms import MapType
 from holdfast.truth import ground, rows, workers
 from holdfast.truth.ground import Ground
+from holdfast.truth.probes import ProbeSaid
 from holdfast.truth.rows import Truth, TruthRow
-from holdfast.truth.run import Said, Task, Trouble
+from holdfast.truth.run import Event, Said, Task, Trouble
 from holdfast.truth.words import WordsClass
+from holdfast.vm import qemu
+from holdfast.vm.errors import GuestError
 
 KERNEL = "file/6.12.0"
 ANSWERS: dict[str, dict[str, Any] | str] = {}
@@ -68,6 +76,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result
         ground, "grounds", lambda *_, **__: [Ground(one, (tmp_path / "k.deb",)) for one in facts]
     )
     monkeypatch.setattr(workers, "carry_out_all", made_up)
+    monkeypatch.setattr(qemu, "find", lambda: None)
     monkeypatch.setattr(verify, "_loader", lambda: (1, 7, 0))
     monkeypatch.setattr(verify_score, "_facts", lambda truth, selectors: (facts, []))
     ANSWERS.clear()
@@ -95,6 +104,51 @@ def test_the_status_tells_the_truth(run: Callable[..., Result], two: Path) -> No
     ANSWERS["one"] = "the guest is lost"
     result = run(two)
     assert status(result) == 12 and "could not be tried: the guest is lost" in result.stdout
+
+
+def test_a_kernel_without_a_package_is_not_tried(
+    run: Callable[..., Result], two: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = Ground(kernel(), (), "trixie has it no more")
+    monkeypatch.setattr(ground, "grounds", lambda *_, **__: [gone])
+    result = run(two)
+    assert status(result) == 8 and "could not be tried: trixie has it no more" in result.stdout
+
+
+def test_without_qemu_there_is_one_line(
+    run: Callable[..., Result], two: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find() -> None:
+        raise GuestError("qemu-system-x86_64 is not installed")
+
+    monkeypatch.setattr(qemu, "find", find)
+    error = run(two).exception
+    assert isinstance(error, GuestError)
+
+
+def test_kernels_are_asked_and_what_they_say_is_kept(
+    run: Callable[..., Result], two: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    row = KernelRow(KERNEL, "6.12.0", "x86_64", "file", "linux-image-6.12.0 1", False, 0, "")
+    one = Ground(kernel(), (tmp_path / "k.deb",), row=row)
+    monkeypatch.setattr(ground, "grounds", lambda *_, **__: [one])
+    plain: dict[str, Any] = to_plain(ProbeFacts(map_types={MapType.HASH: True})) | {"modules": []}
+
+    def asked(tasks: Sequence[Task], jobs: int) -> Iterator[Event]:
+        yield from made_up(tasks, jobs)
+        yield from (ProbeSaid(task.kernel, plain) for task in tasks if task.probe)
+
+    monkeypatch.setattr(workers, "carry_out_all", asked)
+    assert "asked" not in run(two).stdout
+    result = run(two, "--probe")
+    assert status(result) == 0 and f"{KERNEL}: asked, 1 answers kept" in result.stdout
+    assert Asked.open().has(row)
+    told = json.loads(run(two, "--probe", "--format", "json").stdout)["probed"]
+    assert told == [{"kernel": KERNEL, "answers": 1, "disagreements": []}]
+    plain["map_types"] = {"NO_SUCH": True}
+    result = run(two, "--probe")
+    assert status(result) == 8 and "not asked: " in result.stdout
 
 
 def test_a_cell_is_explained(run: Callable[..., Result], two: Path) -> None:
