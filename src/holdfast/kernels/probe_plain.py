@@ -21,6 +21,10 @@ _Number = TypeVar("_Number", bound=IntEnum)
 _MOST_ROWS: Final = 100_000  # of a table; a kernel has some 220 helpers and 400 kfuncs
 _MOST_WAYS: Final = 1000
 _LONGEST_NAME: Final = 512  # characters, KSYM_NAME_LEN
+# Copies: an enum makes a new view for whoever asks for its members, and a table asks 400 times.
+_MEMBERS: Final[Mapping[type[IntEnum], dict[str, Any]]] = {
+    kind: dict(kind.__members__) for kind in (ProgramType, MapType, AttachType)
+}
 
 
 def to_plain(probes: ProbeFacts) -> dict[str, Any]:
@@ -149,7 +153,7 @@ def _answer(raw: object, what: str) -> bool | None:
 
 
 def _number(kind: type[_Number], name: object) -> _Number:
-    found = kind.__members__.get(name) if isinstance(name, str) else None
+    found: _Number | None = _MEMBERS[kind].get(name) if isinstance(name, str) else None
     if found is None:
         raise ValueError(f"{str(name)[:40]!r} is no {kind.__name__} that this Holdfast knows")
     return found
