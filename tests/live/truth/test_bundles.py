@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,18 @@ def built_rss() -> Path:
     return folder
 
 
+@pytest.fixture
+def tracker() -> None:
+    """What multiprocessing starts once for this process and keeps; its pipe is no leak of the test."""
+    resource_tracker.ensure_running()
+
+
 def test_net_rss_works_in_every_kernel(
-    built_rss: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    built_rss: Path,
+    tracker: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
