@@ -60,7 +60,7 @@ def status_of(pid: int) -> dict[str, str]:
 
 
 def map_of_the_program(pid: int, name: str) -> list[bytes]:
-    """The first value of a map of the steering program that this process holds, for each CPU if it has that."""
+    """The first value of a map of the steering program that the process holds; of each CPU if it has that."""
     ids = set()
     for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
         rows = dict(line.split(":", 1) for line in entry.read_text().splitlines() if ":" in line)
