@@ -45,6 +45,7 @@ _SIZES: Final[dict[int, tuple[int, int]]] = {
     Kind.TYPE_TAG: (0, 0),
     Kind.ENUM64: (0, 12),
 }
+_MANY_NAMES: Final = 4096  # so many looked up, it is worth to copy the strings of a mapped file
 
 
 class Btf:
@@ -167,6 +168,8 @@ class Btf:
     def _until_nul(self, start: int) -> bytes | None:
         """The bytes from ``start`` to the next NUL; None where there is none."""
         strings = self.strings
+        if len(self._names) >= _MANY_NAMES and not isinstance(strings, bytes):
+            strings = self.strings = bytes(strings)
         if isinstance(strings, bytes):
             end = strings.find(b"\0", start)
             return strings[start:end] if end >= 0 else None

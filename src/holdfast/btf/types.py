@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 __all__ = [
     "MODIFIERS",
@@ -188,8 +188,7 @@ class Array(BtfType):
     nelems: int
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One member; ``bitfield_size`` is in bits and 0 for a member that is no bit field."""
 
     name: str

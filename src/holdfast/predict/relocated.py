@@ -5,7 +5,7 @@ poisoned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from holdfast.predict.codes import ReasonCode
 from holdfast.predict.context import Loaded
 from holdfast.predict.kconfig import kconfig_reader
 from holdfast.predict.model import Reason, Stage
+from holdfast.predict.order import visit_order
 from holdfast.predict.origins import origins
 from holdfast.predict.questions import Once
 from holdfast.predict.resolved import Resolved
@@ -89,6 +90,16 @@ class Relocated:
                 facts.own(_displacements, self.resolved.number, slots)
         walks.keep(trail, reached)
         return reached
+
+    @property
+    def order(self) -> Mapping[int, int]:
+        """Live slots -> position in the verifier's walk."""
+        reached = self.reached  # one object for all kernels on which the walk is one; kept, so its id stays
+        return self.remember(("order", id(reached)), lambda: (reached, self._visited(reached.slots)))[1]
+
+    def _visited(self, live: frozenset[int]) -> dict[int, int]:
+        visited = visit_order(self.insns, live, static_starts(self.program))
+        return {slot: position for position, slot in enumerate(visited)}
 
     @property
     def _extern_slots(self) -> list[int]:

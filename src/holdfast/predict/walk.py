@@ -13,13 +13,11 @@ from holdfast.elf.spec import ProgramSpec, ReferenceKind
 from holdfast.insn.instruction import CALL
 from holdfast.needs.collect import helper_calls
 from holdfast.needs.licenses import is_gpl_compatible
-from holdfast.needs.stream import static_starts
 from holdfast.predict.arguments import refused_accesses
 from holdfast.predict.codes import HazardCode, ReasonCode
 from holdfast.predict.context import Loaded
 from holdfast.predict.kfuncs import kfunc_reasons
 from holdfast.predict.model import Hazard, Reason, walk_reason
-from holdfast.predict.order import visit_order
 from holdfast.predict.pointers import refused_reads
 from holdfast.predict.questions import Questions
 from holdfast.predict.relocated import Relocated
@@ -52,10 +50,7 @@ def walk_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> 
         refused.append((slots, [_access(ruling)], 0))
     if not refused:
         return
-    order = {
-        slot: position
-        for position, slot in enumerate(visit_order(relocated.insns, relocated.live, static_starts(program)))
-    }
+    order = relocated.order
     for slots, reasons, late in refused:
         live = [slot for slot in slots if slot in order]
         if live:

@@ -13,13 +13,14 @@ from typing import Final
 
 from holdfast.btf import Btf, essential_name
 from holdfast.btf.ext import CoreRelo, CoreReloKind
+from holdfast.btf.types import Int
 from holdfast.insn.instruction import LD_IMM64, Instruction, Opclass
 from holdfast.relo.failure import Refused, ReloError
 from holdfast.relo.match import Match, Mismatch, match_candidate, steps_of
 from holdfast.relo.missing import missing
 from holdfast.relo.patch import POISON, patch
 from holdfast.relo.spec import FIELD_BASED, TYPE_BASED, ZERO_WHEN_MISSING, Spec, kind_word, parse_spec
-from holdfast.relo.target import KernelBtf, Side, Steps, Target, Way
+from holdfast.relo.target import KernelBtf, Side, Steps, Target, Way, kind_class
 from holdfast.relo.value import Value, memory_size_differs, value_of
 
 __all__ = ["Accesses", "Relocator", "Resolution", "resolve"]
@@ -97,6 +98,7 @@ class _Parsed:
     local: Spec | ReloError
     way: Way | None = None
     value: Value | None = None
+    sort: Hashable | None = None
 
 
 @dataclass(slots=True)
@@ -116,6 +118,17 @@ class Accesses:
             known = self._parsed[key] = self._parse(relo, side)
         return known
 
+    def sort(self, relo: CoreRelo, side: Side) -> Hashable | None:
+        """What a match of this access on some kernel depends on: equal for accesses of all objects that come
+        out alike. None where it depends on more than that.
+        """
+        if relo.type_id >= len(side.btf):
+            return None
+        parsed = self.parse(relo, side)
+        if parsed.sort is None and parsed.way is not None and isinstance(parsed.local, Spec):
+            parsed.sort = _sort(parsed.local, parsed.way)
+        return parsed.sort
+
     def _parse(self, relo: CoreRelo, side: Side) -> _Parsed:
         try:
             spec = parse_spec(relo, side)
@@ -130,6 +143,22 @@ class Accesses:
         if way is None:
             way = self.ways[steps] = Way(steps)
         return _Parsed(spec, way)
+
+
+def _sort(local: Spec, way: Way) -> Hashable | None:
+    root = local.btf.type(local.root_type_id)
+    if not root.name:
+        return None
+    width: Hashable = None
+    if local.kind in FIELD_BASED:
+        try:
+            value = value_of(local)
+        except Refused:
+            return None
+        # all that memory_size_differs() looks at
+        held = local.btf.type(value.type_id)
+        width = (value.size, type(held), held.encoding if isinstance(held, Int) else None)
+    return (kind_class(root.kind), essential_name(root.name), int(local.kind), way, width)
 
 
 class Relocator:
@@ -162,10 +191,20 @@ class Relocator:
 
         None where that may depend on relocations before it: its type has several candidates.
         """
-        answer = self._answer(relo)
-        if (relo.type_id, relo.access, int(relo.kind)) not in self._answers:
-            return None
-        return answer.content
+        key = (relo.type_id, relo.access, int(relo.kind))
+        known = self._answers.get(key)
+        if known is not None:
+            return known.content
+        sort = self._accesses.sort(relo, self.local)
+        found = self.target.settled.get(sort) if sort is not None else None
+        if found is None:
+            answer = self._answer(relo)
+            if key not in self._answers:
+                return None
+            found = answer.content
+            if sort is not None and answer.matched and answer.error is None:
+                self.target.settled[sort] = found
+        return found
 
     def resolve(self, relo: CoreRelo, insn: Instruction, following: Instruction | None = None) -> Resolution:
         """Resolve one relocation of ``insn``; ``following`` is the next slot, needed to check an LDIMM64

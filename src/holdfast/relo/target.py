@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -76,6 +76,7 @@ class Target:
     matches: dict[object, object] = field(default_factory=dict, repr=False)
     ways: dict[Steps, Way] = field(default_factory=dict, repr=False)
     ksyms: dict[object, object] = field(default_factory=dict, repr=False)
+    settled: dict[object, Hashable] = field(default_factory=dict, repr=False)
     _candidates: dict[tuple[int, str], tuple[tuple[Side, int], ...]] = field(default_factory=dict, repr=False)
     _sides: dict[str, Side] = field(default_factory=dict, repr=False)
 
