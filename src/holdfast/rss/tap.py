@@ -33,6 +33,8 @@ _TUNSETSTEERINGEBPF = 0x800454E0
 _IFF_TAP = 0x0002
 _IFF_MULTI_QUEUE = 0x0100
 _IFF_NO_PI = 0x1000
+_IFF_VNET_HDR = 0x4000
+_TUNSETVNETHDRSZ = 0x400454D8
 _IFF_ATTACH_QUEUE = 0x0200
 _IFF_DETACH_QUEUE = 0x0400
 _MAX_TAP_QUEUES = 256
@@ -57,7 +59,9 @@ def _unshare_network() -> None:
         raise OSError(number, os.strerror(number), "unshare(CLONE_NEWNET)")
 
 
-def _in_new_network(opened: ExitStack, name: str, queues: int) -> tuple[list[int], socket.socket]:
+def _in_new_network(
+    opened: ExitStack, name: str, queues: int, header: int
+) -> tuple[list[int], socket.socket]:
     _unshare_network()
     # No neighbour discovery of the kernel's own may turn up among the frames. Without IPv6 there is
     # no such file, and no such frame either. /proc/sys/net is the calling thread's namespace.
@@ -68,12 +72,15 @@ def _in_new_network(opened: ExitStack, name: str, queues: int) -> tuple[list[int
             if error.errno not in (errno.ENOENT, errno.EROFS, errno.EACCES):
                 raise
             # Read-only in some containers: foreign frames then come, and are told apart by their bytes.
-    request = struct.pack("16sH22x", name.encode(), _IFF_TAP | _IFF_NO_PI | _IFF_MULTI_QUEUE)
+    kind = _IFF_TAP | _IFF_NO_PI | _IFF_MULTI_QUEUE | (_IFF_VNET_HDR if header else 0)
+    request = struct.pack("16sH22x", name.encode(), kind)
     fds = []
     for _ in range(queues):
         fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         opened.callback(os.close, fd)
         fcntl.ioctl(fd, _TUNSETIFF, request)
+        if header:
+            fcntl.ioctl(fd, _TUNSETVNETHDRSZ, bytearray(struct.pack("=i", header)))
         fds.append(fd)
     sender = opened.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
     flags = struct.unpack(
@@ -88,13 +95,14 @@ class MultiqueueTap:
     """``queues`` descriptors of one TAP, and a socket that sends to it as the host would.
 
     A context manager; closing removes the TAP. A frame given to :meth:`send` passes the steering
-    program, is put in a queue and can then be read from that queue's descriptor.
+    program, is put in a queue and can then be read from that queue's descriptor. With ``header``, 10, 12 or
+    20, it comes with that many bytes of virtio-net header before it; :meth:`receive` leaves them there.
 
     Raises :class:`~holdfast.errors.PrivilegeError` without CAP_NET_ADMIN and CAP_SYS_ADMIN (the
     namespace), :class:`~holdfast.errors.KernelAccessError` when the kernel has no TAP to offer.
     """
 
-    def __init__(self, queues: int = 4, *, name: str = "hfrss0") -> None:
+    def __init__(self, queues: int = 4, *, name: str = "hfrss0", header: int = 0) -> None:
         if not 1 <= queues <= _MAX_TAP_QUEUES:
             raise UsageError(f"a TAP with {queues} queues", hint="give 1 to 256 queues")
         if not 1 <= len(name.encode()) <= 15:
@@ -106,7 +114,7 @@ class MultiqueueTap:
 
         def work() -> None:
             try:
-                self.fds, self._sender = _in_new_network(self._opened, name, queues)
+                self.fds, self._sender = _in_new_network(self._opened, name, queues, header)
             except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
                 failure.append(error)
 
