@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The proof of net/rss-tc: frames through a TAP whose root qdisc has rules.
+
+One rule for everything, then more than 32 rules, each for packets of its own by flower where the kernel has
+it, each with its own key, types and list of queues.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import struct
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from holdfast.bundle.proof import Count, Proved
+from holdfast.errors import HoldfastError, KernelAccessError, PrivilegeError
+from holdfast.rss import frames, reference
+from holdfast.rss.prove import QUEUES, Steered
+from holdfast.rss.tap import MultiqueueTap
+from holdfast.rss.tc import Match, TcRule, TcSteering
+from holdfast.rss.terms import ALL_TYPES, HashType
+from holdfast.rss.traffic import random_frames
+from holdfast.rss.vectors import KEY, VECTORS
+
+__all__ = ["RULES", "prepare", "prove"]
+
+RULES: Final = 40
+"""Rules that are in force at once, each for another TCP port."""
+FLOWS: Final = 1000
+_SIOCGSKNS: Final = 0x894C
+_FIRST_PORT: Final = 20_000
+_SHOWN: Final = 5
+
+
+def prepare() -> list[dict[str, Any]]:
+    """Returns the rounds of :func:`prove`: rules, and frames with the queue that each must reach."""
+    everything = TcRule(RULES + 1, KEY, (2, 0, 3), unclassified=1)
+    published = [(data, everything.queue_of(value)) for one in VECTORS for data, _, value in one.frames()]
+    flows = [(data, _queue(everything, data)) for data in random_frames(FLOWS, 5)]
+    chance = random.Random(6)
+    rules = [_rule(number, chance) for number in range(1, RULES + 1)]
+    return [
+        _round("frames of the published vectors", [everything], published),
+        _round("random flows", [everything], flows),
+        _round(f"flows of {RULES} rules by flower", [*rules, everything], list(_flows(rules, everything))),
+    ]
+
+
+def _rule(number: int, chance: random.Random) -> TcRule:
+    ip = chance.choice((4, 6))
+    types = chance.choice((ALL_TYPES, HashType.IPv4 | HashType.IPv6))
+    queues = tuple(chance.randrange(QUEUES) for _ in range(chance.choice((1, 3, 5, 128, 512))))
+    match = Match(ip=ip, protocol="tcp", destination_port=_FIRST_PORT + number)
+    return TcRule(number, chance.randbytes(40), queues, types, 0, match)
+
+
+def _flows(rules: Sequence[TcRule], rest: TcRule) -> Iterator[tuple[bytes, int]]:
+    chance = random.Random(7)
+    for rule in rules:
+        for _ in range(10):
+            for ip in (4, 6):
+                segment = frames.tcp(chance.randrange(1024, 65536), _FIRST_PORT + rule.number)
+                if ip == 4:
+                    packet = frames.ipv4(f"10.0.{chance.randrange(256)}.1", "10.9.9.9", frames.TCP, segment)
+                else:
+                    packet = frames.ipv6(f"fd00::{chance.randrange(9999)}", "fd00::1", frames.TCP, segment)
+                data = frames.ethernet(packet)
+                yield data, _queue(rule if rule.match and rule.match.ip == ip else rest, data)
+
+
+def _queue(rule: TcRule, data: bytes) -> int:
+    kind, hashed = reference.select(reference.dissect(data), rule.types)
+    if kind:
+        return rule.queue_of(reference.toeplitz(rule.key, hashed))
+    return rule.unclassified or 0
+
+
+def _round(what: str, rules: Sequence[TcRule], judged: Sequence[tuple[bytes, int]]) -> dict[str, Any]:
+    return {
+        "what": what,
+        "rules": [_packed(one) for one in rules],
+        "frames": b"".join(data for data, _ in judged),
+        "sizes": struct.pack(f"<{len(judged)}H", *(len(data) for data, _ in judged)),
+        "queues": bytes(queue for _, queue in judged),
+    }
+
+
+def _packed(rule: TcRule) -> dict[str, Any]:
+    return {
+        "number": rule.number,
+        "key": rule.key,
+        "queues": bytes(rule.queues),  # QUEUES is far below 256
+        "types": int(rule.types),
+        "unclassified": rule.unclassified,
+        "match": None if rule.match is None else rule.match.to_dict(),
+    }
+
+
+def _unpacked(one: Mapping[str, Any]) -> TcRule:
+    match = None if one["match"] is None else Match(**one["match"])
+    queues = tuple(one["queues"])
+    return TcRule(one["number"], one["key"], queues, HashType(one["types"]), one["unclassified"], match)
+
+
+def prove(outcome: Steered, rounds: Sequence[Mapping[str, Any]]) -> Proved:
+    """Steers frames by rules of tc, and counts those that reach the right queue.
+
+    A TAP in a network namespace of its own is made and gone at the return. Rules that this kernel cannot
+    match (no flower) are left out, and that is among the details.
+    """
+    if outcome.is_fallback:
+        return Proved(cannot="without a program there is nothing for tc to run")
+    try:
+        tap = MultiqueueTap(QUEUES)
+    except (KernelAccessError, PrivilegeError) as error:
+        return Proved(cannot=error.message)
+    with tap:
+        namespace = fcntl.ioctl(tap.fds[0], _SIOCGSKNS)
+        try:
+            with TcSteering(tap.name, outcome, namespace=namespace) as tc:
+                return _run(tap, tc, rounds)
+        except KernelAccessError as error:
+            return Proved(cannot=error.message)
+        finally:
+            os.close(namespace)
+
+
+def _run(tap: MultiqueueTap, tc: TcSteering, rounds: Sequence[Mapping[str, Any]]) -> Proved:
+    counts, wrong, queues, left_out = list[Count](), list[str](), Counter[int](), list[str]()
+    for one in rounds:
+        for rule in tc.rules():
+            tc.remove(rule.number)
+        try:
+            for packed in one["rules"]:
+                tc.add(_unpacked(packed))
+        except HoldfastError as error:
+            if not any(packed["match"] for packed in one["rules"]):
+                raise
+            left_out.append(f"{one['what']}: {error.message}")
+            continue
+        right = at = 0
+        sizes = struct.iter_unpack("<H", one["sizes"])
+        for (size,), queue in zip(sizes, one["queues"], strict=True):
+            data = one["frames"][at : at + size]
+            at += size
+            got = tap.deliver(data)
+            right += got == queue
+            if got is not None:
+                queues[got] += 1
+            if got != queue and len(wrong) < _SHOWN:
+                wrong.append(f"{data.hex()}: queue {got}, expected queue {queue}")
+        counts.append(Count(one["what"], right, len(one["queues"])))
+    details = {"qdisc": tc.qdisc, "queues": [queues[each] for each in range(QUEUES)], "left_out": left_out}
+    return Proved(tuple(counts), tuple(wrong), details=details)

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tc says over netlink: qdiscs, the classifier of BPF, flower with a jump to a chain, statistics.
+
+Source: include/uapi/linux/rtnetlink.h, pkt_sched.h, pkt_cls.h, gen_stats.h, tc_act/tc_gact.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from holdfast.rss.tc_netlink import NLM_F_CREATE, NLM_F_EXCL, Refused, Route, attribute, attributes, text
+
+__all__ = [
+    "ROOT",
+    "Device",
+    "Filter",
+    "add_bpf_filter",
+    "add_jump",
+    "add_qdisc",
+    "class_packets",
+    "delete_filter",
+    "delete_root",
+    "device",
+    "filters",
+    "root_qdisc",
+]
+
+ROOT: Final = 0xFFFFFFFF
+_RTM_GETLINK: Final = 18
+_RTM_NEWQDISC, _RTM_DELQDISC, _RTM_GETQDISC = 36, 37, 38
+_RTM_GETTCLASS: Final = 42
+_RTM_NEWTFILTER, _RTM_DELTFILTER, _RTM_GETTFILTER = 44, 45, 46
+_IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_NUM_TX_QUEUES = 3, 18, 31
+_IFLA_INFO_KIND: Final = 1
+_TCA_KIND, _TCA_OPTIONS, _TCA_STATS2, _TCA_CHAIN = 1, 2, 7, 11
+_TCA_STATS_BASIC, _TCA_STATS_PKT64 = 1, 8
+_TCA_BPF_CLASSID, _TCA_BPF_FD, _TCA_BPF_NAME, _TCA_BPF_FLAGS = 3, 6, 7, 8
+_TCA_BPF_FLAG_ACT_DIRECT: Final = 1
+_TCA_FLOWER_ACT: Final = 3
+_TCA_ACT_KIND, _TCA_ACT_OPTIONS = 1, 2
+_TCA_GACT_PARMS: Final = 2
+_TC_ACT_GOTO_CHAIN: Final = 2 << 28
+ETH_P_ALL: Final = 0x0003
+_TCMSG: Final = struct.Struct("=BxxxiIII")
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A network device; ``queues`` is how many transmit queues it was created with, ``kind`` its driver."""
+
+    name: str
+    index: int
+    queues: int
+    kind: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A filter of a root qdisc; ``options`` are its kind's own attributes."""
+
+    kind: str
+    priority: int
+    protocol: int
+    chain: int
+    options: dict[int, bytes]
+
+
+def device(route: Route, name: str) -> Device | None:
+    """Returns the device of that name, None without one. Raises :class:`Refused`."""
+    request = struct.pack("=BxHiII", 0, 0, 0, 0, 0) + attribute(_IFLA_IFNAME, name.encode() + b"\0")
+    try:
+        body = route.get(_RTM_GETLINK, request)
+    except Refused as error:
+        if error.errno == errno.ENODEV:
+            return None
+        raise
+    (index,) = struct.unpack_from("=i", body, 4)
+    said = attributes(body[16:])
+    (queues,) = struct.unpack("=I", said.get(_IFLA_NUM_TX_QUEUES, b"\1\0\0\0"))
+    kind = attributes(said.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_KIND)
+    return Device(text(said[_IFLA_IFNAME]), index, queues, text(kind) if kind else None)
+
+
+def root_qdisc(route: Route, index: int) -> tuple[str, int] | None:
+    """Returns kind and handle of the root qdisc; handle 0 is one that nobody asked for. None without one."""
+    # A dump of all devices: asking for one device's qdiscs came with 4.20 and is not heeded by all.
+    for body in route.dump(_RTM_GETQDISC, _TCMSG.pack(0, index, 0, 0, 0)):
+        _, at, handle, parent, _ = _TCMSG.unpack_from(body)
+        if at == index and parent == ROOT:
+            return text(attributes(body[20:])[_TCA_KIND]), handle
+    return None
+
+
+def add_qdisc(route: Route, index: int, kind: str, handle: int) -> None:
+    """Puts a root qdisc of that kind, with no classes of ours, in place of the default one.
+
+    Raises :class:`Refused`: ENOENT for a kind that the kernel has not, EOPNOTSUPP for a device with one
+    queue.
+    """
+    options = {
+        "multiq": struct.pack("=HH", 0, 0),  # one band for each queue of the device
+        "prio": struct.pack("=i16B", 2, *(0,) * 16),
+        "htb": attribute(2, struct.pack("=5I", 3, 10, 0, 0, 0)),  # TCA_HTB_INIT
+    }[kind]
+    content = _TCMSG.pack(0, index, handle, ROOT, 0)
+    content += attribute(_TCA_KIND, kind.encode() + b"\0") + attribute(_TCA_OPTIONS, options)
+    route.ask(_RTM_NEWQDISC, content, NLM_F_CREATE | NLM_F_EXCL)
+
+
+def delete_root(route: Route, index: int) -> None:
+    """Takes the root qdisc away, with its filters; the default one comes back. Raises :class:`Refused`."""
+    route.ask(_RTM_DELQDISC, _TCMSG.pack(0, index, 0, ROOT, 0))
+
+
+def add_bpf_filter(
+    route: Route, index: int, parent: int, priority: int, classid: int, program_fd: int, chain: int
+) -> None:
+    """Adds a direct-action classifier whose program finds ``classid``'s minor number in skb->tc_classid."""
+    options = (
+        attribute(_TCA_BPF_CLASSID, struct.pack("=I", classid))
+        + attribute(_TCA_BPF_FD, struct.pack("=i", program_fd))
+        + attribute(_TCA_BPF_NAME, b"rss_tc\0")
+        + attribute(_TCA_BPF_FLAGS, struct.pack("=I", _TCA_BPF_FLAG_ACT_DIRECT))
+    )
+    _add(route, "bpf", index, parent, priority, ETH_P_ALL, options, chain)
+
+
+def add_jump(
+    route: Route, index: int, parent: int, priority: int, protocol: int, keys: bytes, chain: int
+) -> None:
+    """Adds a flower filter of chain 0: what matches ``keys`` goes on in ``chain``."""
+    gact = struct.pack("=IIiii", 0, 0, _TC_ACT_GOTO_CHAIN | chain, 0, 0)
+    action = attribute(_TCA_ACT_KIND, b"gact\0") + attribute(
+        _TCA_ACT_OPTIONS, attribute(_TCA_GACT_PARMS, gact)
+    )
+    options = keys + attribute(_TCA_FLOWER_ACT, attribute(1, action))
+    _add(route, "flower", index, parent, priority, protocol, options, 0)
+
+
+def _add(
+    route: Route,
+    kind: str,
+    index: int,
+    parent: int,
+    priority: int,
+    protocol: int,
+    options: bytes,
+    chain: int,
+) -> None:
+    content = _TCMSG.pack(0, index, 0, parent, priority << 16 | socket.htons(protocol))
+    content += attribute(_TCA_KIND, kind.encode() + b"\0")
+    if chain:
+        content += attribute(_TCA_CHAIN, struct.pack("=I", chain))
+    content += attribute(_TCA_OPTIONS, options)
+    route.ask(_RTM_NEWTFILTER, content, NLM_F_CREATE | NLM_F_EXCL)
+
+
+def delete_filter(
+    route: Route, index: int, parent: int, priority: int, protocol: int, kind: str, chain: int
+) -> None:
+    """Deletes a priority of a chain. Raises :class:`Refused`, ENOENT if there is none."""
+    content = _TCMSG.pack(0, index, 0, parent, priority << 16 | socket.htons(protocol))
+    content += attribute(_TCA_KIND, kind.encode() + b"\0")
+    if chain:
+        content += attribute(_TCA_CHAIN, struct.pack("=I", chain))
+    route.ask(_RTM_DELTFILTER, content)
+
+
+def filters(route: Route, index: int, parent: int) -> Iterator[Filter]:
+    """Yields the filters of a qdisc, of all chains. Raises :class:`Refused`."""
+    for body in route.dump(_RTM_GETTFILTER, _TCMSG.pack(0, index, 0, parent, 0)):
+        _, _, handle, _, info = _TCMSG.unpack_from(body)
+        said = attributes(body[20:])
+        if not handle:  # the head of a priority
+            continue
+        (chain,) = struct.unpack("=I", said.get(_TCA_CHAIN, bytes(4)))
+        options = attributes(said.get(_TCA_OPTIONS, b""))
+        yield Filter(text(said[_TCA_KIND]), info >> 16, socket.ntohs(info & 0xFFFF), chain, options)
+
+
+def class_packets(route: Route, index: int, major: int) -> dict[int, int]:
+    """Returns packets that the classes of a qdisc have sent, by queue: ``mq`` and ``multiq`` have a class for
+    each queue, minor number queue + 1. Raises :class:`Refused`.
+    """
+    found = {}
+    for body in route.dump(_RTM_GETTCLASS, _TCMSG.pack(0, index, 0, 0, 0)):
+        handle = _TCMSG.unpack_from(body)[2]
+        if handle >> 16 != major >> 16 or not handle & 0xFFFF:
+            continue
+        stats = attributes(attributes(body[20:]).get(_TCA_STATS2, b""))
+        packets = 0
+        if len(basic := stats.get(_TCA_STATS_BASIC, b"")) >= 12:
+            packets = struct.unpack_from("=QI", basic)[1]
+        if len(wide := stats.get(_TCA_STATS_PKT64, b"")) >= 8:
+            (packets,) = struct.unpack_from("=Q", wide)
+        found[(handle & 0xFFFF) - 1] = packets
+    return found

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""rtnetlink, as much as devices, qdiscs, classes and filters take: attributes, requests, dumps.
+
+The libraries that were looked at know neither ``multiq`` nor ``flower``, so what they would save is
+the few lines here. Source: include/uapi/linux/netlink.h and rtnetlink.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Final, Self
+
+__all__ = ["NLM_F_CREATE", "NLM_F_EXCL", "Refused", "Route", "attribute", "attributes", "text"]
+
+NLM_F_CREATE: Final = 0x400
+NLM_F_EXCL: Final = 0x200
+_NLM_F_REQUEST: Final = 0x001
+_NLM_F_ACK: Final = 0x004
+_NLM_F_ACK_TLVS: Final = 0x200
+_NLM_F_CAPPED: Final = 0x100
+_NLM_F_DUMP: Final = 0x300
+_NLMSG_ERROR: Final = 2
+_NLMSG_DONE: Final = 3
+_NLMSGERR_ATTR_MSG: Final = 1
+_SOL_NETLINK: Final = 270
+_NETLINK_CAP_ACK: Final = 10
+_NETLINK_EXT_ACK: Final = 11
+_TYPE: Final = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
+_HEADER: Final = struct.Struct("=IHHII")
+_ATTRIBUTE: Final = struct.Struct("=HH")
+_ROOM: Final = 1 << 18
+_CLONE_NEWNET: Final = 0x40000000
+
+
+class Refused(OSError):
+    """The kernel's answer to a request: an errno, and its words where it has some (NETLINK_EXT_ACK)."""
+
+
+def attribute(kind: int, content: bytes) -> bytes:
+    """Returns an attribute, padded to 4 bytes."""
+    return _ATTRIBUTE.pack(4 + len(content), kind) + content + bytes(-len(content) % 4)
+
+
+def attributes(content: bytes) -> dict[int, bytes]:
+    """Returns attributes by type; what is malformed ends them."""
+    found, at = {}, 0
+    while at + 4 <= len(content):
+        length, kind = _ATTRIBUTE.unpack_from(content, at)
+        if length < 4 or at + length > len(content):
+            break
+        found[kind & _TYPE] = content[at + 4 : at + length]
+        at += length + 3 & ~3
+    return found
+
+
+def text(content: bytes) -> str:
+    """Returns the text of an attribute that ends with a zero byte."""
+    return content.split(b"\0", 1)[0].decode(errors="replace")
+
+
+class Route:
+    """A socket of NETLINK_ROUTE. A context manager."""
+
+    def __init__(self, namespace: int | None = None) -> None:
+        """``namespace`` is a descriptor of a network namespace, which stays the caller's; without one it is
+        that of the calling thread. Raises :class:`OSError`.
+        """
+        self._socket = _open() if namespace is None else _in_namespace(namespace)
+        # Words beside the errno, since 4.12; without the request in the answer, since 4.3.
+        for option in (_NETLINK_EXT_ACK, _NETLINK_CAP_ACK):
+            try:
+                self._socket.setsockopt(_SOL_NETLINK, option, 1)
+            except OSError:
+                pass
+        self._number = 0
+
+    def ask(self, kind: int, content: bytes, flags: int = 0) -> None:
+        """Sends a request and waits for its acknowledgement. Raises :class:`Refused`."""
+        for _ in self._talk(kind, content, flags | _NLM_F_ACK):
+            pass
+
+    def get(self, kind: int, content: bytes) -> bytes:
+        """Returns the one message that answers. Raises :class:`Refused`."""
+        answers = list(self._talk(kind, content, _NLM_F_ACK))
+        if not answers:
+            raise Refused(errno.ENODATA, os.strerror(errno.ENODATA))
+        return answers[0]
+
+    def dump(self, kind: int, content: bytes) -> list[bytes]:
+        """Returns all messages of a dump. Raises :class:`Refused`."""
+        return list(self._talk(kind, content, _NLM_F_DUMP))
+
+    def _talk(self, kind: int, content: bytes, flags: int) -> Iterator[bytes]:
+        self._number += 1
+        header = _HEADER.pack(16 + len(content), kind, flags | _NLM_F_REQUEST, self._number, 0)
+        self._socket.send(header + content)
+        while True:
+            data, at = self._socket.recv(_ROOM), 0
+            while at + 16 <= len(data):
+                length, what, said, number, _ = _HEADER.unpack_from(data, at)
+                body = data[at + 16 : at + max(length, 16)]
+                at += max(length, 16) + 3 & ~3
+                if number != self._number:
+                    continue
+                if what == _NLMSG_ERROR:
+                    _raise(body, said)
+                    return
+                if what == _NLMSG_DONE:
+                    return
+                yield body
+
+    def close(self) -> None:
+        """Closes the socket."""
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _open() -> socket.socket:
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+
+
+def _in_namespace(namespace: int) -> socket.socket:
+    made: list[socket.socket | BaseException] = []
+
+    def work() -> None:
+        try:
+            _setns(namespace)
+            made.append(_open())
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
+            made.append(error)
+
+    # A thread, which ends: nothing can leave this process in the wrong namespace.
+    thread = threading.Thread(target=work, name="tc-namespace")
+    thread.start()
+    thread.join()
+    if isinstance(made[0], BaseException):
+        raise made[0]
+    return made[0]
+
+
+def _setns(namespace: int) -> None:
+    # os.setns exists from Python 3.12 on; remove the other branch when 3.11 is no longer supported.
+    if hasattr(os, "setns"):
+        os.setns(namespace, _CLONE_NEWNET)
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace, _CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), "setns(CLONE_NEWNET)")
+
+
+def _raise(body: bytes, flags: int) -> None:
+    number = -struct.unpack_from("=i", body)[0]
+    if not number:
+        return
+    words = os.strerror(number)
+    if flags & _NLM_F_ACK_TLVS:
+        # struct nlmsgerr: the errno, the request's header, and what followed it if that was not left out
+        at = 20 if flags & _NLM_F_CAPPED else 4 + (struct.unpack_from("=I", body, 4)[0] + 3 & ~3)
+        said = attributes(body[at:]).get(_NLMSGERR_ATTR_MSG)
+        if said:
+            words = text(said)
+    raise Refused(number, words)
