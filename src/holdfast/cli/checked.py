@@ -42,7 +42,7 @@ def check(
     from holdfast.cli.findings import Findings
     from holdfast.cli.subjects import open_subjects
     from holdfast.predict import Predictor
-    from holdfast.predict.memory import Memory
+    from holdfast.predict.memory import Memory, few_collections
     from holdfast.predict.wanted import wanted
     from holdfast.truth.loads import PastLoads
 
@@ -64,7 +64,8 @@ def check(
     # By object, so that what kernels answer alike is worked out once and forgotten; printed by kernel.
     of_kernel: list[list[ProgramVerdict]] = [[] for _ in facts]
     plans_of: list[list[Plan]] = [[] for _ in facts]
-    with progress("checking", len(facts) * (len(objects) + len(bundles))) as step:
+    steps = len(facts) * (len(objects) + len(bundles))
+    with few_collections(), progress("checking", steps) as step:
         for spec in objects:
             for found, predictor in zip(of_kernel, predictors, strict=True):
                 found += judge(spec, predictor)
