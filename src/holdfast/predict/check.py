@@ -29,6 +29,7 @@ from holdfast.predict.places import place_reasons
 from holdfast.predict.program import object_reasons, program_reasons
 from holdfast.predict.questions import Once, Questions
 from holdfast.predict.relocated import Relocated, relocate
+from holdfast.predict.stack import stack_reasons
 from holdfast.predict.struct_ops import struct_ops_reasons
 from holdfast.predict.targets import target_hazards, target_reasons
 from holdfast.predict.walk import assumed_hazards, walk_reasons
@@ -152,6 +153,7 @@ _PARTS: Final[tuple[_Part, ...]] = (
     lambda loaded, program, once: added_reasons(loaded, program, once.value()),
     lambda loaded, program, once: global_function_reasons(loaded, program, once.value()),
     lambda loaded, program, once: walk_reasons(loaded, program, once.value()),
+    lambda loaded, program, once: stack_reasons(loaded, program, once.value()),
 )
 _HAZARDS: Final[tuple[Callable[[Loaded, ProgramSpec, Once[Relocated]], Iterable[Hazard]], ...]] = (
     lambda loaded, program, once: extern_hazards(loaded, program, once.value()),

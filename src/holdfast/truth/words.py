@@ -130,7 +130,7 @@ _VERIFIER: Final = (
     (WordsClass.INSTRUCTION, r"BPF_(?:JMP|ALU) uses"),
     # a kernel that takes no function as a callback counts one that nothing else calls as too many
     (WordsClass.INSTRUCTION, r"number of funcs in func_info doesn't match"),
-    (WordsClass.SIZE, r"too many|too large|program is too|combined stack|jumps is too complex"),
+    (WordsClass.SIZE, r"too many|too large|program is too|combined stack|call stack of|jumps is too complex"),
 )
 _LIBBPF: Final = (
     (WordsClass.CORE, r"relo #\d+.*(?:failed|fatal)|failed to relocate CO-RE|CO-RE reloc"),

@@ -240,6 +240,10 @@ def family(w: Writer) -> None:
 FAMILY = "struct family { long pad; struct { int pid; } *parent; };"
 FAR = "return ((struct family *)ctx[0])->parent->pid;"
 NEAR = "struct family *f = (void *)ctx[0]; return f->parent ? f->parent->pid : 0;"
+LARGE = (
+    "#define use(p) ((long (*)(void *, unsigned, void *))4)(p, 300, 0)\n"
+    "static __attribute__((noinline)) int large(void *p) { char b[300]; use(b); return b[7] + *(char *)p; }"
+)
 MINE = "struct mine { int near; char pad[60]; int far; };"
 DENIED = ProbeFacts(kinds={KindUse(ProgramType.TRACING, AttachType.TRACE_FENTRY, False): False})
 BPF_ONLY = HostFacts(frozenset({"CAP_BPF"}))
@@ -786,6 +790,13 @@ CASES = (
         "no kernel takes more than 1000000",
         Side(code(insn(0xB7) * 1_000_000)),
         Side(code(insn(0xB7) * 10)),
+    ),
+    Case(
+        R.TOO_LARGE,
+        "2 functions that call one another use",
+        Side(program("tc", "char b[300]; use(b); return large(b);", LARGE)),
+        Side(program("tc", "return large(ctx);", LARGE)),
+        "stack",
     ),
     Case(
         H.PROTOTYPE_DIFFERS,
