@@ -32,6 +32,7 @@ static __always_inline int direct(struct packet *packet)
 	struct rss_rules rules = {};
 	struct rss_input in = {};
 	__u32 id = context->tc_classid & 0xffff, queue;
+	__u64 *count;
 
 	rule = bpf_map_lookup_elem(&rss_tc_rules, &id);
 	if (!rule || !rule->queues)
@@ -47,8 +48,12 @@ static __always_inline int direct(struct packet *packet)
 		if (queue == RSS_TC_NEXT_FILTER)
 			return TC_ACT_UNSPEC;
 	}
-	if (queue < rule->queue_limit && queue < 0xffff)
+	if (queue < rule->queue_limit && queue < 0xffff) {
 		context->queue_mapping = queue;
+		count = bpf_map_lookup_elem(&rss_tc_packets, &queue);
+		if (count)
+			*count += 1;
+	}
 	context->tc_classid = RSS_TC_CLASS;
 	return TC_ACT_OK;
 }

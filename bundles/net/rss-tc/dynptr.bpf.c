@@ -7,6 +7,7 @@
 #include "../rss/types.h"
 
 #define BPF_MAP_TYPE_HASH 1
+#define BPF_MAP_TYPE_PERCPU_ARRAY 6
 #define BPF_F_NO_PREALLOC (1U << 0)
 
 struct bpf_dynptr {

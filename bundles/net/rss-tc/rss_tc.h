@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The interface of the bundle net/rss-tc, version 1: one classifier for tc, and a map of rules.
+ * The interface of the bundle net/rss-tc, version 1: one classifier for tc, a map of rules, and counters.
  *
  * The classifier is a direct action of a filter in a root qdisc. The filter's class, minor number N, names
  * rule N: the program reads it from skb->tc_classid. It stores the queue in skb->queue_mapping and ends the
@@ -17,6 +17,7 @@
 
 #define RSS_TC_QUEUES 512 /* most entries of a rule's list, and a power of two */
 #define RSS_TC_RULES 4096
+#define RSS_TC_COUNTED 1024
 
 struct rss_tc_rule {
 	__u32 hash_types; /* RSS_HASH_TYPE_* */
@@ -45,5 +46,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct rss_tc_rule);
 } rss_tc_rules SEC(".maps");
+
+/* How many packets were given to each queue, for each CPU. Not for queues beyond it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, RSS_TC_COUNTED);
+	__type(key, __u32);
+	__type(value, __u64);
+} rss_tc_packets SEC(".maps");
 
 #endif

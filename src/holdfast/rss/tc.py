@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import errno
 import struct
+import sys
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
@@ -33,7 +34,7 @@ from holdfast.rss.tc_netlink import Refused, Route
 from holdfast.rss.terms import ALL_TYPES, HashType
 from holdfast.rss.toeplitz import KEY_BYTES, pack_rows
 
-__all__ = ["HANDLE", "MOST_RULES", "QDISCS", "Match", "TcRule", "TcSteering", "detach"]
+__all__ = ["HANDLE", "MOST_RULES", "QDISCS", "Match", "TcRule", "TcSteering", "counted", "detach"]
 
 HANDLE: Final = 0x4846_0000
 """The root qdisc that is made here: by its handle it is known again."""
@@ -142,6 +143,7 @@ class TcSteering:
             raise UsageError(f"no qdisc {qdisc!r} for this", hint=f"one of {', '.join(QDISCS)}")
         self._program_fd: int = outcome.program("rss_tc").fd
         self._map = outcome.map("rss_tc_rules")
+        self._packets = outcome.map("rss_tc_packets")
         self._route = Route(namespace)
         try:
             self.device = _device(self._route, device)
@@ -226,11 +228,9 @@ class TcSteering:
         jumps = {one.priority: one for one in there if one.kind == "flower" and not one.chain}
         return found | {number: Match.unpack(one.options) for number, one in jumps.items()}
 
-    def packets(self) -> dict[int, int] | None:
-        """Returns the packets sent to each queue; None where the qdisc does not count by queue."""
-        if self.qdisc != "multiq":
-            return None
-        return wire.class_packets(self._route, self.device.index, HANDLE)
+    def packets(self) -> dict[int, int]:
+        """Returns how many packets were given to each queue since the program was loaded."""
+        return counted(self._packets)
 
     def detach(self) -> None:
         """Takes the qdisc and all rules away; the device chooses by itself again."""
@@ -266,6 +266,15 @@ def detach(device: str) -> bool:
         except Refused as error:
             raise _explained(error, f"{device}: taking the qdisc away", "") from None
         return True
+
+
+def counted(packets: Any) -> dict[int, int]:
+    """Returns the sums of the map ``rss_tc_packets`` over all CPUs, of the queues that have some."""
+    found = {}
+    for queue, values in packets.items_per_cpu():
+        if total := sum(int.from_bytes(one, sys.byteorder) for one in values):
+            found[int.from_bytes(queue, sys.byteorder)] = total
+    return found
 
 
 def _device(route: Route, name: str) -> wire.Device:

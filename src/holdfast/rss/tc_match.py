@@ -31,8 +31,8 @@ class Match:
     """What must be equal; None is anything. At least one member is given.
 
     ``source`` and ``destination`` are networks or addresses (``"10.0.0.0/8"``), of one IP version;
-    ``protocol`` is ``"tcp"`` or ``"udp"`` and needed for ports; ``source_mac`` and ``destination_mac`` are text
-    (``"02:00:00:00:00:01"``). A frame with a VLAN tag is no IPv4 or IPv6 packet to flower.
+    ``protocol`` is ``"tcp"`` or ``"udp"`` and needed for ports; ``source_mac`` and ``destination_mac`` are
+    text (``"02:00:00:00:00:01"``). A frame with a VLAN tag is no IPv4 or IPv6 packet to flower.
 
     Raises :class:`~holdfast.errors.UsageError` for what cannot be.
     """

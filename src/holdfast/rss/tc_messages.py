@@ -19,6 +19,7 @@ __all__ = [
     "ROOT",
     "Device",
     "Filter",
+    "Tun",
     "add_bpf_filter",
     "add_jump",
     "add_qdisc",
@@ -36,7 +37,8 @@ _RTM_NEWQDISC, _RTM_DELQDISC, _RTM_GETQDISC = 36, 37, 38
 _RTM_GETTCLASS: Final = 42
 _RTM_NEWTFILTER, _RTM_DELTFILTER, _RTM_GETTFILTER = 44, 45, 46
 _IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_NUM_TX_QUEUES = 3, 18, 31
-_IFLA_INFO_KIND: Final = 1
+_IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
+_IFF_TAP: Final = 2
 _TCA_KIND, _TCA_OPTIONS, _TCA_STATS2, _TCA_CHAIN = 1, 2, 7, 11
 _TCA_STATS_BASIC, _TCA_STATS_PKT64 = 1, 8
 _TCA_BPF_CLASSID, _TCA_BPF_FD, _TCA_BPF_NAME, _TCA_BPF_FLAGS = 3, 6, 7, 8
@@ -57,6 +59,19 @@ class Device:
     index: int
     queues: int
     kind: str | None
+    tun: Tun | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tun:
+    """What a TUN or TAP device is; ``attached`` counts the queues that a process has open and in service."""
+
+    is_tap: bool
+    packet_information: bool
+    vnet_header: bool
+    persistent: bool
+    multiqueue: bool
+    attached: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +97,19 @@ def device(route: Route, name: str) -> Device | None:
     (index,) = struct.unpack_from("=i", body, 4)
     said = attributes(body[16:])
     (queues,) = struct.unpack("=I", said.get(_IFLA_NUM_TX_QUEUES, b"\1\0\0\0"))
-    kind = attributes(said.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_KIND)
-    return Device(text(said[_IFLA_IFNAME]), index, queues, text(kind) if kind else None)
+    info = attributes(said.get(_IFLA_LINKINFO, b""))
+    kind = text(info.get(_IFLA_INFO_KIND, b"")) or None
+    tun = _tun(attributes(info[_IFLA_INFO_DATA])) if kind == "tun" and _IFLA_INFO_DATA in info else None
+    return Device(text(said[_IFLA_IFNAME]), index, queues, kind, tun)
+
+
+def _tun(data: dict[int, bytes]) -> Tun:
+    # IFLA_TUN_*: 3 type, 4 packet information, 5 header of virtio, 6 persistent, 7 multiqueue, 8 queues
+    kind, information, header, persistent, multiqueue = (data.get(one, b"\0")[0] for one in range(3, 8))
+    (attached,) = struct.unpack("=I", data.get(8, bytes(4)))
+    return Tun(
+        kind == _IFF_TAP, bool(information), bool(header), bool(persistent), bool(multiqueue), attached
+    )
 
 
 def root_qdisc(route: Route, index: int) -> tuple[str, int] | None:
