@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from holdfast.cli.exit_status import ExitStatus
+from holdfast.cli.rss_attach import attach, detach
 from holdfast.cli.rss_qemu import command as qemu
+from holdfast.cli.rss_show import command as show
 
 if TYPE_CHECKING:
     from holdfast.bundle.bundle import Bundle
@@ -30,7 +32,8 @@ def command() -> None:
     """Holds the subcommands."""
 
 
-command.add_command(qemu)
+for each in (attach, detach, qemu, show):
+    command.add_command(each)
 
 
 @command.command("demo")

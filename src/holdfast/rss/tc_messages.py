@@ -28,6 +28,7 @@ __all__ = [
     "delete_root",
     "device",
     "filters",
+    "indices",
     "root_qdisc",
 ]
 
@@ -110,6 +111,11 @@ def _tun(data: dict[int, bytes]) -> Tun:
     return Tun(
         kind == _IFF_TAP, bool(information), bool(header), bool(persistent), bool(multiqueue), attached
     )
+
+
+def indices(route: Route) -> list[int]:
+    """Returns the numbers of all devices of the namespace. Raises :class:`Refused`."""
+    return [struct.unpack_from("=i", body, 4)[0] for body in route.dump(_RTM_GETLINK, bytes(16))]
 
 
 def root_qdisc(route: Route, index: int) -> tuple[str, int] | None:
