@@ -13,6 +13,7 @@ import click
 
 from holdfast.cli.exit_status import ExitStatus
 from holdfast.cli.rss_attach import attach, detach
+from holdfast.cli.rss_hash import command as hash_frames
 from holdfast.cli.rss_qemu import command as qemu
 from holdfast.cli.rss_show import command as show
 
@@ -32,7 +33,7 @@ def command() -> None:
     """Holds the subcommands."""
 
 
-for each in (attach, detach, qemu, show):
+for each in (attach, detach, hash_frames, qemu, show):
     command.add_command(each)
 
 

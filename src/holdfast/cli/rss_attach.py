@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from holdfast.rss.config import RssConfig
     from holdfast.rss.tc import TcRule
 
-__all__ = ["attach", "detach", "read_key", "read_queues"]
+__all__ = ["attach", "detach", "read_key", "read_queues", "table_of"]
 
 SCHEMA_VERSION = 1
 _LENGTH = 128  # entries of a table that is made from queues, as virtio's smallest maximum
@@ -110,9 +110,20 @@ def _settings(
             raise UsageError("tc does not look into tunnels", hint="leave out --tunnel, or --form tc")
         return TcRule(1, secret, tuple(entries), kinds, unclassified)
     if table is None:
-        length = max(_LENGTH, 1 << (len(entries) - 1).bit_length())
-        entries = list(itertools.islice(itertools.cycle(entries), length))
+        entries = _repeated(entries)
     return RssConfig(secret, kinds, tuple(entries), unclassified, tunnels)
+
+
+def table_of(queues: str, table: str | None) -> list[int]:
+    """Returns the indirection table that ``--queues`` or, if given, ``--table`` says. Raises
+    :class:`UsageError`.
+    """
+    return _repeated(read_queues(queues)) if table is None else _numbers(_text_of(table), "--table")
+
+
+def _repeated(queues: list[int]) -> list[int]:
+    length = max(_LENGTH, 1 << (len(queues) - 1).bit_length())
+    return list(itertools.islice(itertools.cycle(queues), length))
 
 
 def _in_service(device: str) -> list[int]:
