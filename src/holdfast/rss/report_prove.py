@@ -45,6 +45,7 @@ _MTU: Final = 17000
 
 # include/uapi/linux/if_packet.h, virtio_net.h, if_tun.h, sockios.h
 _SOL_PACKET, _PACKET_VNET_HDR, _PACKET_QDISC_BYPASS = 263, 15, 20
+_TCP_CHECK: Final = 16  # where the checksum is in a TCP header
 _NEEDS_CSUM, _GSO_TCPV4, _GSO_TCPV6 = 1, 1, 4
 _TUNSETOFFLOAD, _CSUM_AND_TSO = 0x400454D0, 0x7
 _SIOCSIFMTU: Final = 0x8922
@@ -88,13 +89,19 @@ def super_packet(version: int, size: int, *, source_port: int = 1234) -> tuple[b
     """Returns a TCP packet of ``size`` payload bytes as an Ethernet frame, and the ``struct virtio_net_hdr``
     that asks for segments of 1448 bytes.
     """
-    payload = random.Random(size).randbytes(size)
-    segment = frames.tcp(source_port, 80, payload)
+    segment = frames.tcp(source_port, 80, random.Random(size).randbytes(size))
     if version == 4:
-        data = frames.ethernet(frames.ipv4("10.1.2.3", "10.3.2.1", frames.TCP, segment))
-        return data, _VNET_HDR.pack(_NEEDS_CSUM, _GSO_TCPV4, 54, 1448, 34, 16)
-    data = frames.ethernet(frames.ipv6("2001:db8::1", "2001:db8::2", frames.TCP, segment))
-    return data, _VNET_HDR.pack(_NEEDS_CSUM, _GSO_TCPV6, 74, 1448, 54, 16)
+        packet = frames.ipv4("10.1.2.3", "10.3.2.1", frames.TCP, segment)
+        kind, start, addresses = _GSO_TCPV4, 34, packet[12:20]
+    else:
+        packet = frames.ipv6("2001:db8::1", "2001:db8::2", frames.TCP, segment)
+        kind, start, addresses = _GSO_TCPV6, 54, packet[8:40]
+    # Whoever leaves the checksum to others puts that of the pseudo header there.
+    pseudo = sum(word for (word,) in struct.iter_unpack("!H", addresses)) + frames.TCP + len(segment)
+    pseudo = (pseudo >> 16) + (pseudo & 0xFFFF)
+    data = bytearray(frames.ethernet(packet))
+    struct.pack_into("!H", data, start + _TCP_CHECK, (pseudo >> 16) + (pseudo & 0xFFFF))
+    return bytes(data), _VNET_HDR.pack(_NEEDS_CSUM, kind, start + 20, 1448, start, _TCP_CHECK)
 
 
 def open_sender(tap: MultiqueueTap, *, bypass: bool = False, headers: bool = False) -> socket.socket:

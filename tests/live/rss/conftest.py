@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from itertools import product
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def build(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def load_build(build: str, objects: Objects) -> load.Session:
+def load_build(build: str, objects: Objects) -> AbstractContextManager[load.Object]:
     """Load a build of those in ``objects``."""
     built = objects[build]
     if isinstance(built, str):
