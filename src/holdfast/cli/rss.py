@@ -15,6 +15,7 @@ from holdfast.cli.exit_status import ExitStatus
 from holdfast.cli.rss_attach import attach, detach
 from holdfast.cli.rss_hash import command as hash_frames
 from holdfast.cli.rss_qemu import command as qemu
+from holdfast.cli.rss_selftest import command as selftest
 from holdfast.cli.rss_show import command as show
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def command() -> None:
     """Holds the subcommands."""
 
 
-for each in (attach, detach, hash_frames, qemu, show):
+for each in (attach, detach, hash_frames, qemu, selftest, show):
     command.add_command(each)
 
 

@@ -18,6 +18,8 @@ from typing import Any, Final
 from holdfast.bundle.proof import Count, Proved
 from holdfast.errors import HoldfastError, KernelAccessError, PrivilegeError
 from holdfast.rss import frames, reference
+from holdfast.rss.config import RssConfig
+from holdfast.rss.fallback import Steering
 from holdfast.rss.prove import QUEUES, Steered
 from holdfast.rss.tap import MultiqueueTap
 from holdfast.rss.tc import Match, TcRule, TcSteering
@@ -112,7 +114,7 @@ def prove(outcome: Steered, rounds: Sequence[Mapping[str, Any]]) -> Proved:
     match (no flower) are left out, and that is among the details.
     """
     if outcome.is_fallback:
-        return Proved(cannot="without a program there is nothing for tc to run")
+        return _in_user_space(outcome.fallback(), rounds)
     try:
         tap = MultiqueueTap(QUEUES)
     except (KernelAccessError, PrivilegeError) as error:
@@ -128,6 +130,29 @@ def prove(outcome: Steered, rounds: Sequence[Mapping[str, Any]]) -> Proved:
             os.close(namespace)
 
 
+def _in_user_space(steering: Steering, rounds: Sequence[Mapping[str, Any]]) -> Proved:
+    """The fallback hashes; which rule a frame belongs to is for the application to know."""
+    counts = []
+    for one in rounds:
+        if len(one["rules"]) > 1:
+            continue
+        rule = _unpacked(one["rules"][0])
+        steering.configure(RssConfig(rule.key, rule.types))
+        right = 0
+        for data, queue in _frames_of(one):
+            value = steering.classify(data).hash
+            right += queue == (rule.unclassified if value is None else rule.queue_of(value))
+        counts.append(Count(one["what"], right, len(one["queues"])))
+    return Proved(tuple(counts))
+
+
+def _frames_of(one: Mapping[str, Any]) -> Iterator[tuple[bytes, int]]:
+    at = 0
+    for (size,), queue in zip(struct.iter_unpack("<H", one["sizes"]), one["queues"], strict=True):
+        yield one["frames"][at : at + size], queue
+        at += size
+
+
 def _run(tap: MultiqueueTap, tc: TcSteering, rounds: Sequence[Mapping[str, Any]]) -> Proved:
     counts, wrong, queues, left_out = list[Count](), list[str](), Counter[int](), list[str]()
     for one in rounds:
@@ -141,11 +166,8 @@ def _run(tap: MultiqueueTap, tc: TcSteering, rounds: Sequence[Mapping[str, Any]]
                 raise
             left_out.append(f"{one['what']}: {error.message}")
             continue
-        right = at = 0
-        sizes = struct.iter_unpack("<H", one["sizes"])
-        for (size,), queue in zip(sizes, one["queues"], strict=True):
-            data = one["frames"][at : at + size]
-            at += size
+        right = 0
+        for data, queue in _frames_of(one):
             got = tap.deliver(data)
             right += got == queue
             if got is not None:
