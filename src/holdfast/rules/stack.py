@@ -47,9 +47,7 @@ def chain_accepted(depths: Sequence[int], program_type: ProgramType, ask: Ask) -
         total = sum((max(depth, 1) + unit - 1) // unit * unit for depth in depths)
         if total <= MAX_STACK:
             continue
-        why = (
-            f"{len(depths)} functions that call one another use {total} bytes of stack, over {MAX_STACK}"
-        )
+        why = f"{len(depths)} functions that call one another use {total} bytes of stack, over {MAX_STACK}"
         if unit == 16 or since(ask, (6, 2)) is False:
             return Ruling(Allowed.NO, why, _SOURCE)
         if not since(ask, (6, 12)):
