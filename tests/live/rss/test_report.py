@@ -9,12 +9,14 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from itertools import product
+from functools import cache
+from itertools import count, islice, product
 from typing import Any
 
 import pytest
-from tests import tapegress
+from tests import rssframes, tapegress
 from tests.live.rss.conftest import LEVELS, VARIANTS, Objects, load_build
+from tests.live.rss.test_variants import runs as runs_by_itself
 
 from holdfast import load
 from holdfast import sys as kernel
@@ -23,9 +25,11 @@ from holdfast.load.netns import in_network_namespace
 from holdfast.load.tc import attach_egress
 from holdfast.rss import frames, report_prove
 from holdfast.rss.config import RssConfig
+from holdfast.rss.kernel import KernelSteering
 from holdfast.rss.report import Received, Reporting, Rung
 from holdfast.rss.report_ask import interface_index, where
-from holdfast.rss.report_prove import expected, open_sender, super_packet
+from holdfast.rss.report_prove import Expected, expected, open_sender, super_packet
+from holdfast.rss.report_wire import template, without_prefix
 from holdfast.rss.tap import MultiqueueTap
 from holdfast.rss.terms import ALL_TUNNELS, HashReport
 from holdfast.rss.traffic import random_frames
@@ -34,6 +38,7 @@ from holdfast.terms import ProgramType
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("live")]
 
+COOKIE = 0x0BADCAFE
 CONFIG = RssConfig.spread(KEY, 4, unclassified=3)
 FRAME = VECTORS[0].frames()[0][0]
 VALUE = VECTORS[0].ports_hash
@@ -122,6 +127,57 @@ def test_the_proof_without_bpf(rounds: list[dict[str, Any]]) -> None:
     proved = report_prove.prove(Fallback(), rounds)  # type: ignore[arg-type]
     assert proved.works, proved.line
     assert proved.details["rung"] == "user space" and proved.details["rungs"]["bpf"] == 0
+
+
+@cache
+def many() -> list[tuple[RssConfig, list[Expected]]]:
+    """5000 frames or more under 50 settings, each with what the reference says of it."""
+    pick = rssframes.Seeded(77)
+    rounds = []
+    for _ in range(50):
+        config = rssframes.config(pick)
+        endless = (rssframes.frame(pick) for _ in count())
+        chosen = islice(filter(runs_by_itself, endless), rssframes.COUNT // 50)
+        rounds.append((config, [expected(config, frame) for frame in chosen]))
+    return rounds
+
+
+def test_many_frames_equal_the_reference(runs: Runs) -> None:
+    """All 32 bits of the hash, the type, and the frame: BPF_PROG_TEST_RUN gives back what a TAP would."""
+    runs.map("report_config").update(0, template(COOKIE))
+    steering, report = KernelSteering(runs.map, runs.program("steer").fd), runs.program("report")
+    wrong = []
+    for config, judged in many():
+        steering.configure(config)
+        for one in judged:
+            got = without_prefix(report.test_run(one.data).data, COOKIE)
+            if got != (one.value, one.report, one.data):
+                wrong.append((one.data.hex(), got and got[:2], (one.value, one.report), config))
+    assert not wrong, f"{len(wrong)} of {rssframes.COUNT}, the first: {wrong[0]}"
+
+
+def test_frames_of_the_grammar(runs: Runs, tap: MultiqueueTap) -> None:
+    pick = rssframes.Seeded(78)
+    with Reporting(tap.fds, CONFIG, runs) as reporting:
+        for _ in range(rssframes.COUNT // 10):
+            frame = rssframes.frame(pick)
+            tap.send(frame)
+            (got,) = everything(reporting)
+            assert (got.frame, got.rung) == (frame, Rung.BPF)
+            assert_right(got)
+
+
+def test_frames_in_pages(runs: Runs, tap: MultiqueueTap) -> None:
+    # All but MAC header and tags lies outside the linear part of the skb.
+    tapegress.allow_large_frames(tap)
+    pick = rssframes.Seeded(79)
+    with Reporting(tap.fds, CONFIG, runs) as reporting:
+        for _ in range(rssframes.COUNT // 50):
+            frame = rssframes.frame(pick).ljust(tapegress.PAGED, b"\xa5")
+            tap.send(frame)
+            (got,) = everything(reporting)
+            assert (got.frame, got.rung) == (frame, Rung.BPF)
+            assert_right(got)
 
 
 @pytest.mark.parametrize(("variant", "level"), OTHER_BUILDS)
@@ -257,10 +313,10 @@ def checksum(frame: bytes, at: int, *, partial: bool) -> int:
     """What is left of a TCP checksum that adds up; 0 where only that of the pseudo header is there."""
     if partial:
         return 0
-    addresses = frame[26:34] if frame[12:14] == b"\x08\x00" else frame[22:54]
+    addresses: bytes = frame[26:34] if frame[12:14] == b"\x08\x00" else frame[22:54]
     segment = frame[at:]
     data = addresses + struct.pack("!II", len(segment), 6) + segment + bytes(len(segment) % 2)
-    total = sum(word for (word,) in struct.iter_unpack("!H", data))
+    total: int = sum(word for (word,) in struct.iter_unpack("!H", data))
     while total >> 16:
         total = (total >> 16) + (total & 0xFFFF)
     return total ^ 0xFFFF
