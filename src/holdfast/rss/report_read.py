@@ -164,8 +164,8 @@ class ReportReader:
         if late:
             self._hash(late, got, headers, queue)
         batch = [one for one in got if one is not None]
-        for one in batch:
-            self._counts[one.rung] += 1
+        self._counts[Rung.USER] += len(late)
+        self._counts[Rung.KERNEL if self._by_kernel else Rung.BPF] += len(batch) - len(late)
         return batch
 
     def _judge(self, data: bytes, headers: Headers, queue: int) -> Received | None:
