@@ -4,7 +4,8 @@
 ::
 
     RssConfig ──> KernelSteering  writes the maps of a loaded bundle net/rss or net/rss-tunnel
-              └─> Steering        the fallback: the same answer for a frame, in user space
+              ├─> Steering        the fallback: the same answer for a frame, in user space
+              └─> Reporting       reads the TAP: each frame with its hash (bundle net/rss-report)
     reference                     the specification once more, slowly, to compare both with
 """
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from holdfast.rss.config import RssConfig
     from holdfast.rss.fallback import Classified, Steering
     from holdfast.rss.kernel import KernelSteering
+    from holdfast.rss.report import Received, Reporting, ReportReader, Rung
     from holdfast.rss.tap import MultiqueueTap
     from holdfast.rss.terms import ALL_TUNNELS, ALL_TYPES, HashReport, HashType, TunnelType
 
@@ -27,7 +29,11 @@ __all__ = [
     "HashType",
     "KernelSteering",
     "MultiqueueTap",
+    "Received",
+    "ReportReader",
+    "Reporting",
     "RssConfig",
+    "Rung",
     "Steering",
     "TunnelType",
 ]
@@ -40,7 +46,11 @@ _HOMES = {
     "HashType": "terms",
     "KernelSteering": "kernel",
     "MultiqueueTap": "tap",
+    "Received": "report",
+    "ReportReader": "report",
+    "Reporting": "report",
     "RssConfig": "config",
+    "Rung": "report",
     "Steering": "fallback",
     "TunnelType": "terms",
 }

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from holdfast.errors import HoldfastError, LibbpfError, PrivilegeError, UsageError
+from holdfast.errors import HoldfastError, KernelAccessError, LibbpfError, PrivilegeError, UsageError
 from holdfast.rss.config import RssConfig
 from holdfast.rss.kernel import KernelSteering
 from holdfast.rss.report_ask import enable, hash_types, interface_index, where
@@ -52,7 +52,9 @@ class Reporting:
     """Hash reporting on one TAP, and the reader of its queues; a context manager.
 
     ``rung`` is the best way that works here, ``why`` has a line for each better one that does not. Each frame
-    tells by itself which way it took: one that came past the program is hashed in user space.
+    tells by itself which way it took: one that came past the program is hashed in user space. ``cookie`` is
+    what a :class:`ReportReader` in another thread or process needs to read some of the queues in this one's
+    place; None without a program.
 
     Closing takes the programs off the TAP; descriptors, programs and maps stay the caller's. Frames that
     wait in the queues then still have their prefixes, and can still be read here.
@@ -86,6 +88,7 @@ class Reporting:
             cookie, refusal = self._attach(outcome, config, tcx)
             if refusal:
                 self.why += (f"bpf: {refusal}",)
+        self.cookie = cookie
         self.rung = Rung.KERNEL if self._kernel else Rung.USER if cookie is None else Rung.BPF
         try:
             self._reader = ReportReader(fds, config, cookie=cookie, by_kernel=self._kernel, hasher=hasher)
@@ -170,7 +173,10 @@ class Reporting:
         Raises :class:`~holdfast.errors.UsageError` for tunnel types, which only user space hashes.
         """
         if self._kernel:
-            enable(self._fds[0], config)
+            try:
+                enable(self._fds[0], config)
+            except OSError as error:
+                raise KernelAccessError(f"the TAP refuses these settings: {error.strerror}") from None
         if self._steering is not None:
             self._steering.configure(config)
         self._reader.configure(config)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import socket
 import struct
 import threading
@@ -26,7 +27,7 @@ from holdfast.load.tc import attach_egress
 from holdfast.rss import frames, report_prove
 from holdfast.rss.config import RssConfig
 from holdfast.rss.kernel import KernelSteering
-from holdfast.rss.report import Received, Reporting, Rung
+from holdfast.rss.report import Received, Reporting, ReportReader, Rung
 from holdfast.rss.report_ask import interface_index, where
 from holdfast.rss.report_prove import Expected, expected, open_sender, super_packet
 from holdfast.rss.report_wire import template, without_prefix
@@ -454,3 +455,23 @@ def test_tunnels_are_for_user_space(runs: Runs, tap: MultiqueueTap) -> None:
         assert got.hash_report is HashReport.TCPv4
     with Reporting(tap.fds, CONFIG, runs) as reporting, pytest.raises(UsageError, match="tunnels"):
         reporting.configure(config)
+
+
+def test_a_reader_without_privileges(runs: Runs, tap: MultiqueueTap) -> None:
+    with Reporting(tap.fds, CONFIG, runs) as reporting:
+        tap.send(FRAME)
+        queue = CONFIG.queue_of(VALUE)
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                os.setgroups([])
+                os.setresgid(65534, 65534, 65534)
+                os.setresuid(65534, 65534, 65534)
+                reader = ReportReader([tap.fds[queue]], CONFIG, cookie=reporting.cookie)
+                got = reader.read(0)
+                right = got is not None and (got.frame, got.hash_value, got.rung) == (FRAME, VALUE, Rung.BPF)
+                status = 0 if right and reader.read(0) is None else 2
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
