@@ -28,7 +28,7 @@ static __always_inline int queue_of(struct packet *packet)
 	const __u16 *queue;
 	struct qemu_rows *rows;
 	struct rss_rules rules = {};
-	struct rss_input in = {};
+	struct rss_input in;
 	__u32 index = 0, len, unclassified;
 	__u64 head;
 

@@ -95,7 +95,7 @@ static __always_inline void decide(struct packet *packet, struct answer *answer)
 	const struct rss_table *table;
 	const struct rss_key *key;
 	struct rss_rules rules = {};
-	struct rss_input in = {};
+	struct rss_input in;
 	__u32 slot = 0;
 
 	config = bpf_map_lookup_elem(&rss_config, &slot);

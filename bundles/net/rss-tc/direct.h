@@ -30,7 +30,7 @@ static __always_inline int direct(struct packet *packet)
 	struct tc_context *context = (struct tc_context *)packet->skb;
 	const struct rss_tc_rule *rule;
 	struct rss_rules rules = {};
-	struct rss_input in = {};
+	struct rss_input in;
 	__u32 id = context->tc_classid & 0xffff, queue;
 	__u64 *count;
 

@@ -30,6 +30,12 @@ static __always_inline int packet_read(struct packet *packet, __u32 offset, void
 	return *at != 0;
 }
 
+#define RSS_PACKET_OPEN 1
+static __always_inline int packet_open(struct packet *packet)
+{
+	return !bpf_dynptr_from_skb(packet->skb, 0, &packet->data);
+}
+
 #include "direct.h"
 
 SEC("tc")
@@ -38,8 +44,6 @@ int rss_tc(struct __sk_buff *skb)
 	struct packet packet;
 
 	packet.skb = skb;
-	if (bpf_dynptr_from_skb(skb, 0, &packet.data))
-		return TC_ACT_UNSPEC;
 	return direct(&packet);
 }
 

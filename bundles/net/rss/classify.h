@@ -9,6 +9,8 @@
  *	lie `offset` bytes from the first one that the program sees of the frame, in `buffer` or in
  *	place; false when they are not all there. It must reach data outside the linear part of an
  *	skb too.
+ *	RSS_PACKET_OPEN, where packet_open(packet) makes the packet ready for packet_read(); most packets are
+ *	classified without it,
  *	RSS_DATA_AT_MAC, where that first byte is the MAC header's in BPF_PROG_TEST_RUN as well (tc), and
  * calls
  *	classify(packet, &rules, &input), which says what to hash and as what it is reported. Neither
@@ -427,13 +429,29 @@ static __always_inline void classify_ipv6(struct packet *packet, __u32 l3, __u32
 	}
 }
 
+#ifndef RSS_TUNNEL
+#include "fast.h"
+#endif
 #include "tunnel.h"
 
-/* Say what to hash of a packet; `in` is all zero before. */
+/* Say what to hash of a packet, whatever `in` holds before. */
 static __always_inline void classify(struct packet *packet, const struct rss_rules *rules, struct rss_input *in)
 {
 	struct layer layer = { .limit = RSS_NO_LIMIT };
 
+	/*
+	 * Not where tunnels are looked for: verifiers would walk more paths than their limit allows when the
+	 * program is built with -mcpu=v4.
+	 */
+#ifndef RSS_TUNNEL
+	if (classify_fast(packet, rules->hash_types, in))
+		return;
+#endif
+	__builtin_memset(in, 0, sizeof(*in));
+#ifdef RSS_PACKET_OPEN
+	if (!packet_open(packet))
+		return;
+#endif
 	network_header(packet, &layer);
 	if (rules->tunnel_types)
 		enter_tunnel(packet, rules, &layer);

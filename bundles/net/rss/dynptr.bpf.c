@@ -29,6 +29,12 @@ static __always_inline int packet_read(struct packet *packet, __u32 offset, void
 	return *at != 0;
 }
 
+#define RSS_PACKET_OPEN 1
+static __always_inline int packet_open(struct packet *packet)
+{
+	return !bpf_dynptr_from_skb(packet->skb, 0, &packet->data);
+}
+
 #include "steer.h"
 
 SEC("socket")
@@ -37,8 +43,6 @@ int steer(struct __sk_buff *skb)
 	struct packet packet;
 
 	packet.skb = skb;
-	if (bpf_dynptr_from_skb(skb, 0, &packet.data))
-		return 0;
 	return queue_of(&packet);
 }
 

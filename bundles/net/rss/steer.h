@@ -21,7 +21,7 @@ static __always_inline int queue_of(struct packet *packet)
 	const struct rss_table *table;
 	const struct rss_key *key;
 	struct rss_rules rules = {};
-	struct rss_input in = {};
+	struct rss_input in;
 	__u32 slot = 0, hash;
 
 	config = bpf_map_lookup_elem(&rss_config, &slot);

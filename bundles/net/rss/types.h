@@ -65,6 +65,8 @@ struct rss_rules {
 
 /* What is hashed, in network order and in the specification's order: addresses, then ports. */
 struct rss_input {
+	/* Room for what lies in front of the addresses, so that one read puts the addresses in place. */
+	__be32 start[4];
 	__be32 word[RSS_INPUT_WORDS];
 	__u32 words; /* how many of them: 2, 3, 8 or 9; 0 means that the packet is not hashed */
 	__u32 report; /* RSS_HASH_REPORT_* of the chosen type; NONE if the packet is not hashed */
