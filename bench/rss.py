@@ -30,10 +30,12 @@ from bench.rss_subjects import (
     flows,
     load_empty,
     load_qemu,
+    load_tables,
     load_variants,
 )
 from holdfast.bundle import Bundle
 from holdfast.errors import HoldfastError
+from holdfast.rss import ALL_TUNNELS
 from holdfast.rss.shipped import bundle_path
 from holdfast.sys import TestRun
 
@@ -73,7 +75,9 @@ def main() -> int:
             print(line)
         for line in ("", *notes) if notes else ():
             print(line)
-    return int(any(program != QEMU for program, _ in results.wrong))
+    # QEMU's and the simple variants know no tunnels: wrong for VXLAN, and said so, not failures.
+    plain = [pair for pair in results.wrong if pair[1] != "vxlan" or "tunnel" in pair[0]]
+    return int(any(program != QEMU for program, _ in plain))
 
 
 def _measure(rounds: int, repeat: int, notes: list[str]) -> Results:
@@ -81,6 +85,9 @@ def _measure(rounds: int, repeat: int, notes: list[str]) -> Results:
     with ExitStack() as stack:
         empty = load_empty(stack)
         steerers = load_variants(stack, Bundle.open(bundle_path()), notes)
+        inner = Bundle.open(bundle_path().parent / "rss-tunnel")
+        steerers += load_variants(stack, inner, notes, ALL_TUNNELS)
+        steerers += load_tables(stack)
         qemu = load_qemu(stack, corpus, notes)
         if qemu is not None:
             steerers.append(qemu)

@@ -12,8 +12,8 @@ from bench.measure import Spread
 __all__ = ["Results", "Size", "document", "lines"]
 
 SCHEMA_VERSION: Final = 1
-_NAME: Final = 14  # columns of a program's name
-_CELL: Final = 27  # columns of a packet's cell
+_NAME: Final = 16  # columns of a program's name
+_CELL: Final = 21  # columns of a packet's cell
 _BAR: Final = 60  # columns of the longest bar
 
 
@@ -77,16 +77,16 @@ def lines(results: Results) -> list[str]:
         cells = []
         for packet in results.packets:
             time = results.time(program, packet)
-            cells.append(_wrong(results.wrong[program, packet]) if time is None else _text(time, 1))
+            cells.append(_wrong(results.wrong[program, packet]) if time is None else _text(time, 1, 0))
         rows.append(_row(title, cells))
-    rows.append(_row("empty", [_text(Spread.of(results.empty[packet]), 1) for packet in results.packets]))
+    rows.append(_row("empty", [_text(Spread.of(results.empty[packet]), 1, 0) for packet in results.packets]))
     if results.reference is not None:
         rows += ["", f"over {results.programs[results.reference]}'s, below 1 is faster"]
         for program, title in results.programs.items():
             if program != results.reference:
                 ratios = [results.ratio(program, packet) for packet in results.packets]
-                rows.append(_row(title, ["-" if one is None else _text(one, 2) for one in ratios]))
-    rows += ["", _row("size", ["instructions verified", "jited bytes"])]
+                rows.append(_row(title, ["-" if one is None else _text(one, 2, 2) for one in ratios]))
+    rows += ["", _row("size", ["insns verified", "jited bytes"])]
     for program, title in results.programs.items():
         size = results.sizes[program]
         rows.append(_row(title, [_number(size.verified_insns), _number(size.jited_bytes)]))
@@ -118,12 +118,12 @@ def _row(name: str, cells: Sequence[str]) -> str:
     return f"{name:<{_NAME}}{''.join(f'{cell:<{_CELL}}' for cell in cells)}".rstrip()
 
 
-def _text(spread: Spread, digits: int) -> str:
-    return f"{spread.median:.{digits}f} ({spread.least:.{digits}f} to {spread.most:.{digits}f})"
+def _text(spread: Spread, digits: int, ends: int) -> str:
+    return f"{spread.median:.{digits}f} ({spread.least:.{ends}f} to {spread.most:.{ends}f})"
 
 
 def _wrong(counted: tuple[int, int]) -> str:
-    return f"WRONG: {counted[0]} of {counted[1]} queues"
+    return f"WRONG: {counted[0]} of {counted[1]}"
 
 
 def _number(value: int | None) -> str:

@@ -13,21 +13,27 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Final
 
+from bench.rss_tables import FLOOR, TABLES, compile_table, floor, open_table
 from holdfast import load
 from holdfast import sys as kernel
 from holdfast.bundle import Bundle
 from holdfast.errors import HoldfastError, LoadError
 from holdfast.load.failure import not_permitted
-from holdfast.rss import KernelSteering, RssConfig, frames, reference
+from holdfast.rss import ALL_TUNNELS, KernelSteering, RssConfig, TunnelType, frames, reference
 from holdfast.rss.vectors import KEY
 from holdfast.terms import ProgramType
 
 __all__ = [
     "CONFIG", "PACKETS", "QEMU", "Flow", "Steerer",
-    "count_wrong", "flows", "load_empty", "load_qemu", "load_variants",
+    "count_wrong", "flows", "load_empty", "load_qemu", "load_tables", "load_variants",
 ]  # fmt: skip
 
-PACKETS: Final = {"ipv4": "IPv4/TCP", "ipv6": "IPv6/TCP", "ipv6-ext": "IPv6/2 ext. headers/TCP"}
+PACKETS: Final = {
+    "ipv4": "IPv4/TCP",
+    "ipv6": "IPv6/TCP",
+    "ipv6-ext": "IPv6/2 ext./TCP",
+    "vxlan": "VXLAN(IPv4/TCP)",
+}
 FLOWS: Final = 8  # of each packet: one flow alone would teach the branch predictor its hash
 QEMU: Final = "qemu"
 CONFIG: Final = RssConfig(KEY, table=tuple(range(128)), unclassified=128)
@@ -67,9 +73,14 @@ def flows(seed: int = 1) -> dict[str, list[Flow]]:
 
 def _frame(packet: str, chance: random.Random) -> bytes:
     segment = frames.tcp(chance.randrange(1024, 65536), 443)
-    if packet == "ipv4":
+    if packet in ("ipv4", "vxlan"):
         ends = [str(IPv4Address(chance.getrandbits(32))) for _ in range(2)]
-        return frames.ethernet(frames.ipv4(ends[0], ends[1], frames.TCP, segment))
+        frame = frames.ethernet(frames.ipv4(ends[0], ends[1], frames.TCP, segment))
+        if packet == "ipv4":
+            return frame
+        # RFC 7348: flag I, then the network's number; the source port tells flows apart.
+        carried = frames.udp(49152 + chance.randrange(16384), 4789, b"\x08" + bytes(7) + frame)
+        return frames.ethernet(frames.ipv4("192.0.2.1", "192.0.2.2", frames.UDP, carried))
     six = [str(IPv6Address(0x20010DB8 << 96 | chance.getrandbits(96))) for _ in range(4)]
     # As Mobile IPv6 lays them out (RFC 6275, 6.3): the option's address at a multiple of 8.
     mobile = [
@@ -81,7 +92,7 @@ def _frame(packet: str, chance: random.Random) -> bytes:
 
 
 def _queue(frame: bytes, config: RssConfig) -> int:
-    kind, hashed = reference.select(reference.dissect(frame), config.types)
+    kind, hashed = reference.select(reference.dissect(frame, ALL_TUNNELS), config.types)
     if not kind:
         return config.unclassified
     return config.table[reference.toeplitz(config.key, hashed) % len(config.table)]
@@ -89,8 +100,10 @@ def _queue(frame: bytes, config: RssConfig) -> int:
 
 def count_wrong(steerer: Steerer, ours: Mapping[str, list[Flow]]) -> dict[str, tuple[int, int]]:
     """By packet, for those with any: how many queues are wrong, of how many. :data:`CONFIG` is in force
-    afterwards.
+    afterwards. The floor has no queues, so none that is wrong.
     """
+    if steerer.name == FLOOR:
+        return {}
     wrong = dict.fromkeys(ours, 0)
     whole = int.from_bytes(CONFIG.key, "big")
     for shift in reversed(SHIFTS):  # the last one leaves the key as it is
@@ -129,9 +142,15 @@ def _steerer(
     return Steerer(name, title, run, configure, program.info)
 
 
-def load_variants(stack: ExitStack, bundle: Bundle, notes: list[str]) -> list[Steerer]:
-    """Loads every variant that this kernel takes; ``notes`` gets a line for each other."""
+def load_variants(
+    stack: ExitStack, bundle: Bundle, notes: list[str], tunnel_types: TunnelType = TunnelType.NONE
+) -> list[Steerer]:
+    """Loads every variant that this kernel takes; ``notes`` gets a line for each other.
+
+    ``tunnel_types`` are enabled; net/rss has none.
+    """
     found = []
+    suffix = "+tunnel" if tunnel_types else ""
     for variant in bundle.variants:
         try:
             opened = load.open_object(variant.content, name=variant.name, programs=variant.programs)
@@ -140,8 +159,23 @@ def load_variants(stack: ExitStack, bundle: Bundle, notes: list[str]) -> list[St
             notes.append(f"variant {variant.name} is left out: {error.message}")
             continue
         program = loaded.program("steer")
-        steering = KernelSteering(loaded.map, program.fd)
-        found.append(_steerer(variant.name, variant.name, program, steering.configure))
+        steering = KernelSteering(loaded.map, program.fd, supported_tunnel_types=tunnel_types)
+
+        def configure(config: RssConfig, steering: KernelSteering = steering) -> None:
+            steering.configure(replace(config, tunnel_types=tunnel_types))
+
+        name = variant.name + suffix
+        found.append(_steerer(name, name, program, configure))
+    return found
+
+
+def load_tables(stack: ExitStack) -> list[Steerer]:
+    """Loads the programs that show what the table's width is worth, then the floor."""
+    found = []
+    for bits, title in TABLES.items():
+        table = open_table(stack, compile_table([f"BITS={bits}"], bits), bits)
+        found.append(_steerer(f"table-{bits}", title, table.program, table.configure))
+    found.append(_steerer(FLOOR, "floor", floor(stack), lambda config: None))
     return found
 
 

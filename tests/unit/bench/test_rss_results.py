@@ -50,7 +50,7 @@ def test_wrong_queue_has_no_time_and_no_ratio() -> None:
 def test_table_shows_wrong_as_wrong() -> None:
     printed = lines(RESULTS)
     table = [" ".join(line.split()) for line in printed]
-    assert "astray WRONG: 3 of 40 queues 50.0 (50.0 to 50.0)" in table
+    assert "astray WRONG: 3 of 40 50.0 (50 to 50)" in table
     assert "astray - 0.25 (0.17 to 0.25)" in table
     assert "astray WRONG" in table
     assert "fast 46393 3271" in table
