@@ -178,6 +178,11 @@ def _remove(folder: Path) -> None:
         for one in folder.iterdir():
             one.unlink()
         folder.rmdir()
+    for above in (PINS, PINS.parent):
+        try:
+            above.rmdir()
+        except OSError:  # there are others', or nothing was pinned
+            return
 
 
 def _forget_the_gone() -> None:
@@ -187,7 +192,7 @@ def _forget_the_gone() -> None:
     namespace = f"{Path('/proc/thread-self/ns/net').stat().st_ino}_"
     with Route() as route:
         there = {str(one) for one in wire.indices(route)}
-    for folder in PINS.iterdir():
+    for folder in list(PINS.iterdir()):
         if folder.name.startswith(namespace) and folder.name.removeprefix(namespace) not in there:
             _remove(folder)
 
