@@ -52,6 +52,7 @@ bench: corpus kernels
 bench-rss: setup
 	@$(PYTHON) -m bench.rss
 	@$(PYTHON) -m bench.rss_keys
+	@$(PYTHON) -m bench.rss_batch
 
 # What is predicted against the rows that guests gave before (tests/truth/rows.tsv). Boots nothing; seconds.
 score: corpus
