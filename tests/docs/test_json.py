@@ -215,3 +215,26 @@ def test_run() -> None:
     assert set(document["demo"]) == told("demo: demo")
     assert set(document["outcome"]) | {"schema_version"} == told("holdfast run")
     assert set(document["outcome"]["variants"][0]) == told("run: variants")
+
+
+def test_rss_hash(tmp_path: Path) -> None:
+    capture = tmp_path / "one.pcap"
+    record = bytes(8) + (60).to_bytes(4, "little") * 2 + bytes(60)
+    capture.write_bytes(bytes.fromhex("d4c3b2a1 02000400") + bytes(8) + b"\xff\xff\0\0\1\0\0\0" + record)
+    document = printed("rss", "hash", str(capture))
+    assert set(document) == told("holdfast rss hash")
+    assert set(document["frames"][0]) == told("rss hash: frames")
+
+
+def test_rss_show_and_detach_of_a_device_that_is_not_ours() -> None:
+    assert set(printed("rss", "show", "lo")) == told("holdfast rss show")
+    assert set(printed("rss", "detach", "lo")) == told("holdfast rss detach")
+
+
+def test_rss_attach_and_selftest() -> None:
+    from holdfast.rss.attach import Attached
+    from holdfast.rss.selftest import SelfTest
+
+    attached = Attached("tap0", "tc", "net/rss-tc", "dynptr", Path("pins"), (0,), "", "multiq")
+    assert set(attached.to_dict()) | {"schema_version"} == told("holdfast rss attach")
+    assert set(SelfTest("net/rss", "dynptr").to_dict()) == told("rss selftest: results")

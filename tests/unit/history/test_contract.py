@@ -168,11 +168,18 @@ def test_helpers_and_members_of_struct_ops(tmp_path: Path) -> None:
 
 def test_shipped_contracts_are_read() -> None:
     contracts = {one.name: one for one in shipped_contracts()}
-    assert set(contracts) >= {"linux/net", "linux/hid", "net/rss", "net/rss-tunnel", "net/rss-report"}
+    assert set(contracts) >= {
+        "linux/net",
+        "linux/hid",
+        "net/rss",
+        "net/rss-tunnel",
+        "net/rss-report",
+        "net/rss-tc",
+    }
     assert contracts["linux/net"].strength is Strength.BEST_EFFORT  # kfuncs.rst guarantees nothing
 
 
-@pytest.mark.parametrize("name", ["rss", "rss-tunnel", "rss-report"])
+@pytest.mark.parametrize("name", ["rss", "rss-tunnel", "rss-report", "rss-tc"])
 def test_the_maps_of_rss_are_laid_out_as_promised(name: str) -> None:
     contract = next(one for one in shipped_contracts() if one.name == f"net/{name}")
     objects = sorted((bundle_path().parent / name).glob("*.bpf.o"))
