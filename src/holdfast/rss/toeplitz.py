@@ -8,7 +8,7 @@ kept in a table: one look-up instead of eight or four steps.
 
 from __future__ import annotations
 
-import struct
+import sys
 
 __all__ = ["INPUT_BYTES", "KEY_BYTES", "ByteTable", "nibble_rows", "pack_rows"]
 
@@ -17,6 +17,15 @@ KEY_BYTES = 40
 
 INPUT_BYTES = 36
 """The longest input: two IPv6 addresses and two ports."""
+
+
+_WINDOW = 0xFFFFFFFF
+_LANES = [
+    sum(1 << 32 * (value if sys.byteorder == "little" else 15 - value) for value in range(16) if value & bit)
+    for bit in (8, 4, 2, 1)
+]
+# By bit of half a byte: a number that, times a window, is the window in each of a row's 16 entries that has
+# the bit. Four multiplications make a row, in a quarter of the time that 16 entries take one by one.
 
 
 def _rows(key: bytes, bits: int) -> list[list[int]]:
@@ -39,7 +48,15 @@ def nibble_rows(key: bytes) -> list[list[int]]:
 
 def pack_rows(key: bytes) -> bytes:
     """Returns :func:`nibble_rows` as the 4608 bytes that the BPF programs read, in host order."""
-    return b"".join(struct.pack("=16I", *row) for row in nibble_rows(key))
+    whole = int.from_bytes(key[:KEY_BYTES], "big")
+    first, second, third, fourth = _LANES
+    rows = []
+    for last in range(8 * INPUT_BYTES - 4 + 1, 0, -4):
+        bits = whole >> last
+        row = (bits >> 3 & _WINDOW) * first ^ (bits >> 2 & _WINDOW) * second
+        row ^= (bits >> 1 & _WINDOW) * third ^ (bits & _WINDOW) * fourth
+        rows.append(row.to_bytes(64, sys.byteorder))
+    return b"".join(rows)
 
 
 class ByteTable:

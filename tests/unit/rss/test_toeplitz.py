@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import random
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +11,7 @@ from hypothesis import strategies as st
 from holdfast.rss import reference
 from holdfast.rss.config import RssConfig
 from holdfast.rss.fallback import Steering
-from holdfast.rss.toeplitz import ByteTable, nibble_rows
+from holdfast.rss.toeplitz import ByteTable, nibble_rows, pack_rows
 from holdfast.rss.vectors import KEY, VECTORS, Vector
 
 keys = st.binary(min_size=40, max_size=60)
@@ -61,3 +64,10 @@ def test_nibble_rows_equal_bit_by_bit(key: bytes, data: bytes) -> None:
     for position, digit in enumerate(data.hex()):
         value ^= rows[position][int(digit, 16)]
     assert value == reference.toeplitz(key, data)
+
+
+def test_packed_rows_are_the_rows() -> None:
+    chance = random.Random(7)
+    for key in (KEY, bytes(40), b"\xff" * 40, *(chance.randbytes(44) for _ in range(20))):
+        rows = b"".join(struct.pack("=16I", *row) for row in nibble_rows(key))
+        assert pack_rows(key) == rows
