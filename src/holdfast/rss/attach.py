@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from holdfast.errors import UsageError
+from holdfast.errors import HoldfastError, KernelAccessError, PrivilegeError, UsageError
 from holdfast.rss import tc_messages as wire
 from holdfast.rss.attach_queue import queue_of, set_steering
 from holdfast.rss.config import RssConfig
@@ -81,9 +81,9 @@ def attach(
     here before is replaced; packets notice nothing of that in a TAP's own hook, and go where the device
     chooses for a moment with tc. ``bundle`` is a folder, by default the shipped one for these settings.
 
-    Raises :class:`~holdfast.errors.UsageError` for a device that cannot be, and where no variant of the
-    bundle runs here, :class:`~holdfast.errors.PrivilegeError`,
-    :class:`~holdfast.errors.KernelAccessError`, and :class:`~holdfast.errors.LibbpfError` without a bpf
+    Raises :class:`~holdfast.errors.UsageError` for a device that cannot be,
+    :class:`~holdfast.errors.PrivilegeError`, :class:`~holdfast.errors.KernelAccessError`, also where no
+    variant of the bundle runs here, and :class:`~holdfast.errors.LibbpfError` without a bpf
     file system.
     """
     from holdfast.load.pins import Pins, pin_all
@@ -100,7 +100,7 @@ def attach(
     _forget_the_gone()
     with run(bundle_path(shipped) if bundle is None else bundle) as outcome:
         if outcome.variant is None:
-            raise UsageError(f"{name}: no variant of {outcome.bundle} runs here", hint=_first_reason(outcome))
+            raise _nothing_runs(name, outcome)
         made = folder.with_name(f"{folder.name}_new")
         _remove(made)
         fds = {one: each.fd for one, each in outcome.programs.items()}
@@ -121,9 +121,12 @@ def attach(
         return Attached(name, form, outcome.bundle, outcome.variant, folder, queues, told, qdisc)
 
 
-def _first_reason(outcome: Outcome) -> str:
-    step = outcome.steps[0]
-    return step.words or next((one.line for one in step.reasons), "holdfast check tells why")
+def _nothing_runs(name: str, outcome: Outcome) -> HoldfastError:
+    # The last variant is the one that most kernels take, so its reason is the one that can be helped.
+    step = outcome.steps[-1]
+    why = step.words or next((one.line for one in step.reasons), "holdfast check tells why")
+    kind = PrivilegeError if step.error == PrivilegeError.__name__ else KernelAccessError
+    return kind(f"{name}: no variant of {outcome.bundle} runs here: {why}", hint=step.hint)
 
 
 def _start_steering(device: wire.Device, outcome: Outcome, config: RssConfig) -> None:
@@ -159,7 +162,11 @@ def detach(name: str) -> list[str]:
     device = find_device(name)
     folder = pin_folder(device)
     found = []
-    if (folder / "steer").exists():
+    try:
+        steered = (folder / "steer").exists()
+    except PermissionError:
+        raise PrivilegeError(f"{name}: its pins are root's alone", hint="run as root") from None
+    if steered:
         _take_off(device)
         found.append("steering")
     if detach_tc(name):
