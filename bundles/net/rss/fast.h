@@ -31,8 +31,7 @@ _Static_assert(__builtin_offsetof(struct fast_context, ifindex) == 40, "struct _
 		  : !bpf_skb_load_bytes((packet)->skb, 0, FAST_BEGIN(in, member), size))
 #define FAST_PROTO(in, member) (*(const __be16 *)FAST_BEGIN(in, (member) + 2))
 
-static __always_inline int fast_ipv4(struct packet *packet, __u32 types, int at_mac,
-				     struct rss_input *in)
+static __always_inline int fast_ipv4(struct packet *packet, __u32 types, int at_mac, struct rss_input *in)
 {
 	const __u32 before = __builtin_offsetof(struct ipv4_header, address);
 	const struct ipv4_header *ip = (const struct ipv4_header *)FAST_BEGIN(in, before);
@@ -54,7 +53,7 @@ static __always_inline int fast_ipv4(struct packet *packet, __u32 types, int at_
 	if (!(types & type) || ip->version_ihl != 0x45 || ip->frag_off & bpf_htons(IPV4_FRAGMENT) ||
 	    (len && len < sizeof(*ip) + sizeof(struct ports)))
 		return 0;
-	/* Nobody reads these, but verifiers that lose track of `words` (before 6.x, not pinned down) cannot know. */
+	/* Nobody reads these, but a verifier that loses track of `words` on the stack cannot know. */
 #pragma clang loop unroll(full)
 	for (int i = 3; i < RSS_INPUT_WORDS; i++)
 		in->word[i] = 0;
@@ -63,8 +62,7 @@ static __always_inline int fast_ipv4(struct packet *packet, __u32 types, int at_
 	return 1;
 }
 
-static __always_inline int fast_ipv6(struct packet *packet, __u32 types, int at_mac,
-				     struct rss_input *in)
+static __always_inline int fast_ipv6(struct packet *packet, __u32 types, int at_mac, struct rss_input *in)
 {
 	const __u32 before = __builtin_offsetof(struct ipv6_header, address);
 	const struct ipv6_header *ip = (const struct ipv6_header *)FAST_BEGIN(in, before);
