@@ -65,7 +65,7 @@ score: corpus
 # TRUTH_KERNELS names fewer: globs of ids, or packages.
 TRUTH_KERNELS := all
 truth: corpus
-	@$(PYTHON) -m pytest -m "corpus and (live or oracle)" $(PYTEST_ARGS)
+	@env -u HOLDFAST_KERNELS $(PYTHON) -m pytest -m "corpus and (live or oracle)" $(PYTEST_ARGS)
 	@$(HOLDFAST) verify build/corpus $(patsubst %/holdfast.toml,%,$(wildcard bundles/*/*/holdfast.toml)) $(TRUTH_KERNELS:%=--kernel '%') --probe --rows tests/truth/rows.tsv > build/truth.txt \
 	 || [ $$(($$? & 3)) = 0 ]
 	@tail -n 40 build/truth.txt
