@@ -134,14 +134,13 @@ int steer(struct __sk_buff *skb)
 		sum += in.word[i];
 	return sum;
 #else
+	struct rss_rules rules = { .hash_types = settings.hash_types, .zero = settings.zero };
 	struct packet packet = { .skb = skb };
 
 #ifdef FAST_ONLY
-	if (!classify_fast(&packet, settings.hash_types, &in))
+	if (!classify_fast(&packet, &rules, &in))
 		return settings.unclassified;
 #else
-	struct rss_rules rules = { .hash_types = settings.hash_types, .zero = settings.zero };
-
 	classify(&packet, &rules, &in);
 	if (!in.words)
 		return settings.unclassified;

@@ -444,7 +444,7 @@ static __always_inline void classify(struct packet *packet, const struct rss_rul
 	 * program is built with -mcpu=v4.
 	 */
 #ifndef RSS_TUNNEL
-	if (classify_fast(packet, rules->hash_types, in))
+	if (classify_fast(packet, rules, in))
 		return;
 #endif
 	__builtin_memset(in, 0, sizeof(*in));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The packets that most packets are, by one read: Ethernet without tags in the frame, IPv4 without options
- * or IPv6 without extension headers, no fragment, TCP or UDP, whose type with ports may be chosen. Included
- * by classify.h alone, whose answer for these packets is the same.
+ * or IPv6 without extension headers, no fragment, TCP, or UDP where no tunnels are looked for, whose type
+ * with ports may be chosen. Included by classify.h alone, whose answer for these packets is the same.
  */
 #ifndef HOLDFAST_RSS_FAST_H
 #define HOLDFAST_RSS_FAST_H
@@ -31,7 +31,8 @@ _Static_assert(__builtin_offsetof(struct fast_context, ifindex) == 40, "struct _
 		  : !bpf_skb_load_bytes((packet)->skb, 0, FAST_BEGIN(in, member), size))
 #define FAST_PROTO(in, member) (*(const __be16 *)FAST_BEGIN(in, (member) + 2))
 
-static __always_inline int fast_ipv4(struct packet *packet, __u32 types, int at_mac, struct rss_input *in)
+static __always_inline int fast_ipv4(struct packet *packet, const struct rss_rules *rules, int at_mac,
+				     struct rss_input *in)
 {
 	const __u32 before = __builtin_offsetof(struct ipv4_header, address);
 	const struct ipv4_header *ip = (const struct ipv4_header *)FAST_BEGIN(in, before);
@@ -43,14 +44,14 @@ static __always_inline int fast_ipv4(struct packet *packet, __u32 types, int at_
 	if (ip->protocol == IPPROTO_TCP) {
 		type = RSS_HASH_TYPE_TCPv4;
 		report = RSS_HASH_REPORT_TCPv4;
-	} else if (ip->protocol == IPPROTO_UDP) {
+	} else if (ip->protocol == IPPROTO_UDP && !rules->tunnel_types) {
 		type = RSS_HASH_TYPE_UDPv4;
 		report = RSS_HASH_REPORT_UDPv4;
 	} else {
 		return 0;
 	}
 	len = bpf_ntohs(ip->tot_len);
-	if (!(types & type) || ip->version_ihl != 0x45 || ip->frag_off & bpf_htons(IPV4_FRAGMENT) ||
+	if (!(rules->hash_types & type) || ip->version_ihl != 0x45 || ip->frag_off & bpf_htons(IPV4_FRAGMENT) ||
 	    (len && len < sizeof(*ip) + sizeof(struct ports)))
 		return 0;
 	/* Nobody reads these, but a verifier that loses track of `words` on the stack cannot know. */
@@ -62,7 +63,8 @@ static __always_inline int fast_ipv4(struct packet *packet, __u32 types, int at_
 	return 1;
 }
 
-static __always_inline int fast_ipv6(struct packet *packet, __u32 types, int at_mac, struct rss_input *in)
+static __always_inline int fast_ipv6(struct packet *packet, const struct rss_rules *rules, int at_mac,
+				     struct rss_input *in)
 {
 	const __u32 before = __builtin_offsetof(struct ipv6_header, address);
 	const struct ipv6_header *ip = (const struct ipv6_header *)FAST_BEGIN(in, before);
@@ -74,14 +76,14 @@ static __always_inline int fast_ipv6(struct packet *packet, __u32 types, int at_
 	if (ip->nexthdr == IPPROTO_TCP) {
 		type = RSS_HASH_TYPE_TCPv6;
 		report = RSS_HASH_REPORT_TCPv6;
-	} else if (ip->nexthdr == IPPROTO_UDP) {
+	} else if (ip->nexthdr == IPPROTO_UDP && !rules->tunnel_types) {
 		type = RSS_HASH_TYPE_UDPv6;
 		report = RSS_HASH_REPORT_UDPv6;
 	} else {
 		return 0;
 	}
 	len = bpf_ntohs(ip->payload_len);
-	if (!(types & type) || ip->version >> 4 != 6 || (len && len < sizeof(struct ports)))
+	if (!(rules->hash_types & type) || ip->version >> 4 != 6 || (len && len < sizeof(struct ports)))
 		return 0;
 	in->words = 9;
 	in->report = report;
@@ -93,7 +95,7 @@ static __always_inline int fast_ipv6(struct packet *packet, __u32 types, int at_
  * test run of a socket filter, where the kernel took it from the MAC header that the program does not see.
  * Such a run has the loopback device, unless it asks for another one.
  */
-static __always_inline int classify_fast(struct packet *packet, __u32 types, struct rss_input *in)
+static __always_inline int classify_fast(struct packet *packet, const struct rss_rules *rules, struct rss_input *in)
 {
 	const struct fast_context *context = (const struct fast_context *)packet->skb;
 	__u32 protocol = context->protocol;
@@ -101,16 +103,16 @@ static __always_inline int classify_fast(struct packet *packet, __u32 types, str
 #ifndef RSS_DATA_AT_MAC
 	if (context->ifindex == LOOPBACK_IFINDEX) {
 		if (protocol == bpf_htons(ETH_P_IP))
-			return fast_ipv4(packet, types, 0, in);
+			return fast_ipv4(packet, rules, 0, in);
 		if (protocol == bpf_htons(ETH_P_IPV6))
-			return fast_ipv6(packet, types, 0, in);
+			return fast_ipv6(packet, rules, 0, in);
 		return 0;
 	}
 #endif
 	if (protocol == bpf_htons(ETH_P_IP))
-		return fast_ipv4(packet, types, 1, in);
+		return fast_ipv4(packet, rules, 1, in);
 	if (protocol == bpf_htons(ETH_P_IPV6))
-		return fast_ipv6(packet, types, 1, in);
+		return fast_ipv6(packet, rules, 1, in);
 	return 0;
 }
 

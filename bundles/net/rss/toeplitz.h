@@ -41,13 +41,15 @@
 
 /*
  * The hash of `in`; row[r][v] is the XOR of the 32-bit windows of the key at bit 4 * r + b for each bit
- * b that is set in v, the most significant bit being b = 0. All RSS_KEY_ROWS rows are there.
+ * b that is set in v, the most significant bit being b = 0. All RSS_KEY_ROWS rows are there. 0 for no words.
  */
 static __always_inline __u32 toeplitz(const __u32 (*rows)[16], const struct rss_input *in)
 {
 	const __be32 *bytes = in->word;
 	__u64 hash = 0;
 
+	if (!in->words)
+		return 0;
 	TOEPLITZ_WORD(hash, rows, bytes, 0);
 	TOEPLITZ_WORD(hash, rows, bytes, 1);
 	if (in->words == 2)

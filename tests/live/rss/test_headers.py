@@ -23,7 +23,7 @@ from holdfast.rss.vectors import KEY, VECTORS
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("live")]
 
 ROOT = Path(__file__).resolve().parents[3]
-ANSWER = struct.Struct("=I36sII")  # struct answer: hash, words, how many, report
+ANSWER = struct.Struct("=I16x36sII")  # struct answer: hash, room, words, how many, report
 
 
 @pytest.fixture(scope="module", params=["v2", "v3"])
