@@ -87,6 +87,7 @@ class KernelFacts:
     _enums: dict[str, dict[str, int] | None] = field(default_factory=dict, repr=False)
     _tagged: dict[str, frozenset[int]] = field(default_factory=dict, repr=False)
     _kfunc_answers: dict[str, dict[ProgramType, set[bool | None]]] = field(default_factory=dict, repr=False)
+    _places: dict[tuple[str, tuple[Kind, ...]], Place | None] = field(default_factory=dict, repr=False)
 
     def with_probes(self, probes: ProbeFacts) -> KernelFacts:
         """The same kernel with these answers added to those it has; BTF is shared."""
@@ -104,6 +105,7 @@ class KernelFacts:
             build="",
             _tagged={},
             _enums={},
+            _places={},
         )
 
     # -- BTF ---------------------------------------------------------------------------------------
@@ -117,6 +119,12 @@ class KernelFacts:
 
     def find(self, name: str, *kinds: Kind) -> Place | None:
         """The first type of that very name and one of ``kinds``: vmlinux before modules."""
+        key = name, kinds
+        if key not in self._places:
+            self._places[key] = self._looked_up(name, kinds)
+        return self._places[key]
+
+    def _looked_up(self, name: str, kinds: tuple[Kind, ...]) -> Place | None:
         for module, btf in self.btfs():
             found = btf.find_all(name, *kinds)
             if found:

@@ -15,7 +15,7 @@ from holdfast.predict.tree import MISSING, Numbers, Trail, Tree
 __all__ = ["Memory", "few_collections"]
 
 _T = TypeVar("_T")
-_NEW_OBJECTS = 50_000
+_NEW_OBJECTS = 200_000
 
 
 @contextmanager
@@ -58,7 +58,7 @@ class Memory:
         if tree is None:
             tree = trees[key] = Tree()
         path: Trail | None = {} if facts.is_heard else None
-        found = tree.find(facts.told, path)
+        found = tree.find(facts, path)
         if found is not MISSING:
             if path:
                 facts.hear(path)

@@ -65,13 +65,14 @@ class Questions(KernelFacts):
     """
 
     __slots__ = (
-        "_answers",
         "_ask",
         "_listening",
         "_outlines",
         "_rulings",
         "_subject",
         "_subject_answers",
+        "_subject_told",
+        "answered",
         "numbers",
         "real",
     )
@@ -82,8 +83,10 @@ class Questions(KernelFacts):
         self.numbers = numbers if numbers is not None else Numbers()
         self._subject: Any = None
         self._subject_answers: dict[int, Any] = {}
+        self._subject_told: dict[int, int] = {}
         self._listening: list[Trail] = []
-        self._answers: dict[int, int] = {}
+        self.answered: dict[int, int] = {}
+        """The numbers of answers by the numbers of questions, of those that are the same for all objects."""
         self._rulings: dict[int, Any] = {}
         self._outlines: dict[tuple[int, int], Any] = {}
 
@@ -165,7 +168,7 @@ class Questions(KernelFacts):
             tree = self.numbers.trees.get(number)
             if tree is None:
                 tree = self.numbers.trees[number] = Tree()
-            answer = tree.find(self.told)
+            answer = tree.find(self)
             if answer is MISSING:
                 trail: Trail = {}
                 before, self._listening = self._listening, [trail]
@@ -191,14 +194,17 @@ class Questions(KernelFacts):
 
     def told(self, number: int) -> int:
         """The number of this kernel's answer to the question of that number."""
-        told = self._answers.get(number)
+        told = self.answered.get(number)
+        if told is not None:
+            return told
+        told = self._subject_told.get(number)
         if told is not None:
             return told
         name, args = self.numbers.asked[number]
         if name == "own":
-            return self.numbers.answer(self._told_apart(self._of_subject(number)))
+            return self._own_told(number, self._of_subject(number))
         answer = self._ruling(number) if name in _RULED else self._answer(name, args)
-        told = self._answers[number] = self.numbers.answer(self._told_apart(answer))
+        told = self.answered[number] = self.numbers.answer(self._told_apart(answer))
         return told
 
     def note(self, question: Question, answer: object) -> None:
@@ -215,6 +221,7 @@ class Questions(KernelFacts):
         finally:
             self._subject = None  # the two would keep each other, and mapped files open
             self._subject_answers.clear()
+            self._subject_told.clear()
 
     def own(self, work: Callable[..., _T], *args: Any) -> _T:
         """``work(subject, *args)``: what this kernel says of the object at hand only, not of another that
@@ -223,10 +230,16 @@ class Questions(KernelFacts):
         number = self.numbers.question(("own", (work, args)))
         answer = self._of_subject(number)
         if self._listening:
-            told = self.numbers.answer(self._told_apart(answer))
+            told = self._subject_told.get(number)
+            if told is None:
+                told = self._own_told(number, answer)
             for listener in self._listening:
                 listener[number] = told
         return answer  # type: ignore[no-any-return]
+
+    def _own_told(self, number: int, answer: object) -> int:
+        told = self._subject_told[number] = self.numbers.answer(self._told_apart(answer))
+        return told
 
     def _of_subject(self, number: int) -> Any:
         answer = self._subject_answers.get(number, MISSING)
@@ -240,9 +253,9 @@ class Questions(KernelFacts):
         return answer
 
     def _write(self, number: int, answer: object) -> None:
-        told = self._answers.get(number)
+        told = self.answered.get(number)
         if told is None:
-            told = self._answers[number] = self.numbers.answer(self._told_apart(answer))
+            told = self.answered[number] = self.numbers.answer(self._told_apart(answer))
         for listener in self._listening:
             listener[number] = told
 

@@ -78,7 +78,7 @@ class Relocated:
         externs = tuple([(slot, self._known.get(slot)) for slot in self._extern_slots])
         walks: Tree = self.remember(("walks", entries, externs), Tree)
         path: Trail = {}
-        reached = walks.find(facts.told, path)
+        reached = walks.find(facts, path)
         if reached is not MISSING:
             facts.hear(path)
             return reached  # type: ignore[no-any-return]

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
-from typing import Any, Final
+from collections.abc import Hashable, Mapping
+from typing import Any, Final, Protocol
 
-__all__ = ["MISSING", "Numbers", "Question", "Trail", "Tree"]
+__all__ = ["MISSING", "Asked", "Numbers", "Question", "Trail", "Tree"]
 
 Question = tuple[str, tuple[Any, ...]]
 """The name of a question and its arguments."""
@@ -46,6 +46,16 @@ class Numbers:
         return self._answers.setdefault(answer, len(self._answers))
 
 
+class Asked(Protocol):
+    """Who answers."""
+
+    answered: dict[int, int]
+    """The numbers of answers by the numbers of questions, as far as they are known."""
+
+    def told(self, number: int) -> int:
+        """The number of the answer to the question of that number."""
+
+
 class _Fork:
     __slots__ = ("question", "ways")
 
@@ -71,13 +81,16 @@ class Tree:
     def __init__(self) -> None:
         self._root: _Fork | _Leaf | None = None
 
-    def find(self, told: Callable[[int], int], path: Trail | None = None) -> Any:
-        """What was found where the same was answered, :data:`MISSING` if that has not been; ``told`` gives
-        the number of the answer to the question of that number. What is asked goes into ``path``.
+    def find(self, asked: Asked, path: Trail | None = None) -> Any:
+        """What was found where the same was answered, :data:`MISSING` if that has not been. What is asked
+        goes into ``path``.
         """
         at = self._root
+        answered = asked.answered
         while type(at) is _Fork:
-            answer = told(at.question)
+            answer = answered.get(at.question)
+            if answer is None:
+                answer = asked.told(at.question)
             if path is not None:
                 path[at.question] = answer
             at = at.ways.get(answer)
