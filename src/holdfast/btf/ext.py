@@ -136,11 +136,16 @@ class _Reader:
         result = BtfExt()
         for section, rows in self.tables(fields[0], fields[1], "II"):
             result.funcs.setdefault(section, []).extend(FuncInfo(*row) for row in rows)
-        string = self.btf.string
+        string, new = self.btf.string, tuple.__new__
         for section, rows in self.tables(fields[2], fields[3], "IIII"):
             result.lines.setdefault(section, []).extend(
-                LineInfo(insn_off, string(file_off), column >> 10, column & 0x3FF, string(line_off))
-                for insn_off, file_off, line_off, column in rows
+                [
+                    new(
+                        LineInfo,
+                        (insn_off, string(file_off), column >> 10, column & 0x3FF, string(line_off)),
+                    )
+                    for insn_off, file_off, line_off, column in rows
+                ]
             )
         for section, rows in self.tables(core[0], core[1], "IIII"):
             result.core_relos.setdefault(section, []).extend(

@@ -185,10 +185,9 @@ class Btf:
 
     def type(self, type_id: int) -> BtfType:
         """The type with this id. Raises :exc:`~holdfast.errors.BtfError` for an id that does not exist."""
-        try:
-            return self._types[type_id]
-        except KeyError:
-            pass
+        known = self._types.get(type_id)
+        if known is not None:
+            return known
         if type_id < self.start_id:
             if type_id == 0:
                 return _VOID

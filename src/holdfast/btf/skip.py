@@ -34,6 +34,7 @@ _MAX_CHAIN: Final = 256  # real chains are shorter than 10; the kernel refuses m
 _MAX_RESOLVE_DEPTH: Final = 32  # MAX_RESOLVE_DEPTH of libbpf's btf.c
 _UINT32_MAX: Final = 0xFFFFFFFF
 _SIZED: Final = (Int, Composite, Enum, Datasec, Float)
+_MODIFIERS: Final = frozenset(MODIFIERS)
 _THROUGH: Final = (*MODIFIERS, Var, DeclTag)
 _LONG: Final = (
     "long",
@@ -69,6 +70,8 @@ def skip_mods_and_typedefs(btf: Btf, type_id: int) -> tuple[int, BtfType]:
     exist.
     """
     found = btf.type(type_id)
+    if type(found) not in _MODIFIERS:
+        return type_id, found
     steps = 0
     while isinstance(found, MODIFIERS):
         type_id = found.type_id

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Flag, auto
+from functools import lru_cache
 from typing import Final
 
 from holdfast.terms import AttachType as A
@@ -198,6 +199,7 @@ SECTION_DEFS: Final[tuple[SectionDef, ...]] = (
 """All rows, in libbpf's order."""
 
 
+@lru_cache(4096)
 def find_section(section: str, libbpf: tuple[int, int] | None = None) -> SectionDef | None:
     """The row for a section name (without the ``?`` that may stand before it), None if libbpf knows none.
 
