@@ -2,18 +2,7 @@
 /* Headers are copied through helpers alone; ../rss/helpers.bpf.c says what that needs. */
 #include "rss_qemu.h"
 
-struct packet {
-	struct __sk_buff *skb;
-};
-
-/* The pointer is never null: ../rss/helpers.bpf.c says why. */
-static __always_inline int packet_read(struct packet *packet, __u32 offset, void *buffer, __u32 size,
-				       const void **at)
-{
-	*at = buffer;
-	return !bpf_skb_load_bytes(packet->skb, offset, buffer, size);
-}
-
+#include "../rss/read_helpers.h"
 #include "steer.h"
 
 SEC("socket")

@@ -5,18 +5,7 @@
  */
 #include "report.h"
 
-struct packet {
-	struct __sk_buff *skb;
-};
-
-/* The pointer is never null, whatever the answer: see ../rss/helpers.bpf.c. */
-static __always_inline int packet_read(struct packet *packet, __u32 offset, void *buffer, __u32 size,
-				       const void **at)
-{
-	*at = buffer;
-	return !bpf_skb_load_bytes(packet->skb, offset, buffer, size);
-}
-
+#include "../rss/read_helpers.h"
 #include "programs.h"
 
 SEC("tc")

@@ -10,17 +10,7 @@
 #define BPF_MAP_TYPE_PERCPU_ARRAY 6
 #define BPF_F_NO_PREALLOC (1U << 0)
 
-struct packet {
-	struct __sk_buff *skb;
-};
-
-static __always_inline int packet_read(struct packet *packet, __u32 offset, void *buffer, __u32 size,
-				       const void **at)
-{
-	*at = buffer;
-	return !bpf_skb_load_bytes(packet->skb, offset, buffer, size);
-}
-
+#include "../rss/read_helpers.h"
 #include "direct.h"
 
 SEC("tc")

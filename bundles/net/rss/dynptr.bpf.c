@@ -6,35 +6,8 @@
  */
 #include "rss.h"
 
-struct bpf_dynptr {
-	__u64 __opaque[2];
-} __attribute__((aligned(8)));
-
-extern int bpf_dynptr_from_skb(struct __sk_buff *skb, __u64 flags, struct bpf_dynptr *ptr) __ksym;
-/*
- * Offset and size are u32 in some releases and u64 in others; declared u64, the registers that
- * are passed are right for both, and libbpf holds all integers to be compatible.
- */
-extern void *bpf_dynptr_slice(const struct bpf_dynptr *ptr, __u64 offset, void *buffer, __u64 size) __ksym;
-
-struct packet {
-	struct __sk_buff *skb;
-	struct bpf_dynptr data;
-};
-
-static __always_inline int packet_read(struct packet *packet, __u32 offset, void *buffer, __u32 size,
-				       const void **at)
-{
-	*at = bpf_dynptr_slice(&packet->data, offset, buffer, size);
-	return *at != 0;
-}
-
 #define RSS_PACKET_OPEN 1
-static __always_inline int packet_open(struct packet *packet)
-{
-	return !bpf_dynptr_from_skb(packet->skb, 0, &packet->data);
-}
-
+#include "read_dynptr.h"
 #include "steer.h"
 
 SEC("socket")
