@@ -7,15 +7,15 @@ the few lines here. Source: include/uapi/linux/netlink.h and rtnetlink.h.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import socket
 import struct
-import threading
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Final, Self
+
+from holdfast.load.netns import in_network_namespace
 
 __all__ = ["NLM_F_CREATE", "NLM_F_EXCL", "Refused", "Route", "attribute", "attributes", "text"]
 
@@ -36,7 +36,6 @@ _TYPE: Final = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 _HEADER: Final = struct.Struct("=IHHII")
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _ROOM: Final = 1 << 18
-_CLONE_NEWNET: Final = 0x40000000
 
 
 class Refused(OSError):
@@ -72,7 +71,7 @@ class Route:
         """``namespace`` is a descriptor of a network namespace, which stays the caller's; without one it is
         that of the calling thread. Raises :class:`OSError`.
         """
-        self._socket = _open() if namespace is None else _in_namespace(namespace)
+        self._socket = _open() if namespace is None else in_network_namespace(namespace, _open)
         # Words beside the errno, since 4.12; without the request in the answer, since 4.3.
         for option in (_NETLINK_EXT_ACK, _NETLINK_CAP_ACK):
             try:
@@ -131,36 +130,6 @@ class Route:
 
 def _open() -> socket.socket:
     return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-
-
-def _in_namespace(namespace: int) -> socket.socket:
-    made: list[socket.socket | BaseException] = []
-
-    def work() -> None:
-        try:
-            _setns(namespace)
-            made.append(_open())
-        except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
-            made.append(error)
-
-    # A thread, which ends: nothing can leave this process in the wrong namespace.
-    thread = threading.Thread(target=work, name="tc-namespace")
-    thread.start()
-    thread.join()
-    if isinstance(made[0], BaseException):
-        raise made[0]
-    return made[0]
-
-
-def _setns(namespace: int) -> None:
-    # os.setns exists from Python 3.12 on; remove the other branch when 3.11 is no longer supported.
-    if hasattr(os, "setns"):
-        os.setns(namespace, _CLONE_NEWNET)
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(namespace, _CLONE_NEWNET):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), "setns(CLONE_NEWNET)")
 
 
 def _raise(body: bytes, flags: int) -> None:
