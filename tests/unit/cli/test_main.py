@@ -159,6 +159,6 @@ def test_stdout_that_takes_nothing(target: str | None, said: str) -> None:
 
 
 def test_a_place_that_is_not_ours_is_told_with_a_way_out(verb, capsys) -> None:
-    assert verb(raising(PermissionError(13, "Permission denied", "/root/.cache")))() == 1
+    assert verb(raising(PermissionError(13, "Permission denied", "/home/me/.cache")))() == 1
     said = capsys.readouterr().err.splitlines()
-    assert said[0] == "holdfast: /root/.cache: Permission denied" and "XDG_CACHE_HOME" in said[1]
+    assert said[0] == "holdfast: /home/me/.cache: Permission denied" and "XDG_CACHE_HOME" in said[1]
