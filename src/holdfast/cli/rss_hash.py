@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -55,9 +56,11 @@ def command(
     kinds, tunnels = HashType.parse(types), TunnelType.parse(tunnel)
     steering = Steering(RssConfig(secret, kinds, tuple(entries), unclassified, tunnels))
     rows: list[dict[str, object]] = []
+    frames = read_frames(capture)
+    first = next(frames, None)  # a file that is no capture is told before anything is printed
     if form == "text":
         click.echo(f"{'frame':>7}  {'bytes':>6}  {'type':<7}  {'hash':<10}  queue")
-    for frame in read_frames(capture):
+    for frame in chain([] if first is None else [first], frames):
         found = steering.classify(frame.data)
         kind = found.type.name or "NONE"
         if form == "json":
