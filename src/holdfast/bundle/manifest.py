@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from holdfast.bundle.mapflags import MAP_FLAGS
-from holdfast.bundle.tables import Table
 from holdfast.errors import ManifestError
 from holdfast.terms import MapType, ProgramType
+from holdfast.toml import Table, read_toml
 
 __all__ = [
     "MANIFEST_NAME",
@@ -29,7 +28,6 @@ __all__ = [
 ]
 
 MANIFEST_NAME: Final = "holdfast.toml"
-_MAX_SIZE: Final = 1 << 20  # bytes; a manifest is some hundreds
 _BUNDLE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)*")
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _C_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -154,11 +152,10 @@ class BundleManifest:
 def read_manifest(path: Path) -> BundleManifest:
     """Returns the manifest in ``path``, a bundle's folder or its holdfast.toml.
 
-    Looks at no object. Raises :class:`~holdfast.errors.ManifestError`, which names line or table.
+    Looks at no object. Raises :class:`~holdfast.errors.ManifestError`, which names line and table.
     """
     file = path / MANIFEST_NAME if path.is_dir() else path
-    name = str(file)
-    root = Table(name, "top level", _parse(file, name))
+    root = read_toml(file, ManifestError, hint=f"a bundle is a folder with a {MANIFEST_NAME}")
     bundle = root.table("bundle")
     interface = root.table("interface")
     manifest = BundleManifest(
@@ -177,31 +174,6 @@ def read_manifest(path: Path) -> BundleManifest:
         table.finish()
     _check_names(manifest)
     return manifest
-
-
-def _parse(file: Path, name: str) -> dict[str, Any]:
-    hint = f"a bundle is a folder with a {MANIFEST_NAME}"
-    try:
-        with file.open("rb") as stream:
-            content = stream.read(_MAX_SIZE + 1)
-    except OSError as error:
-        raise ManifestError(name, error.strerror or str(error), hint=hint) from None
-    if len(content) > _MAX_SIZE:
-        raise ManifestError(name, f"larger than {_MAX_SIZE} bytes, so it is no manifest", hint=hint)
-    if content.startswith(b"\x7fELF"):
-        raise ManifestError(name, "an ELF file, not a manifest", hint=hint)
-    try:
-        return tomllib.loads(content.decode())
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ManifestError(name, "not UTF-8", place=f"line {line}", hint=hint) from None
-    except tomllib.TOMLDecodeError as error:
-        found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", str(error), re.S)
-        problem = found[1] if found else str(error)
-        place = f"line {found[2]}" if found and found[2] else "end of the file"
-        raise ManifestError(name, f"not TOML: {problem}", place=place, hint="see https://toml.io") from None
-    except RecursionError:
-        raise ManifestError(name, "not TOML that can be read: nested too deeply") from None
 
 
 def _named(table: Table, key: str, form: re.Pattern[str], what: str) -> str:

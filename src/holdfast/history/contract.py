@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.errors import FileError
-from holdfast.history.toml_lines import LinedTable, read
 from holdfast.history.versions import Series, parse_series, series_name
+from holdfast.toml import Table, read_toml
 
 __all__ = [
     "CONTRACT_NAME",
@@ -123,12 +123,10 @@ def read_contract(path: Path) -> Contract:
     line.
     """
     file = path / CONTRACT_NAME if path.is_dir() else path
-    tables = read(file, ContractError, single=("contract",), arrays=("stable",))
-    if not tables["contract"]:
-        raise ContractError(
-            str(file), "there is no [contract]", place="line 1", hint="name, version, promised_by"
-        )
-    head = tables["contract"][0]
+    root = read_toml(
+        file, ContractError, hint=f"a contract is a {CONTRACT_NAME}, docs/history.md describes it"
+    )
+    head = root.table("contract")
     name = head.text("name")
     if not _NAME.fullmatch(name):
         raise head.fail(f"{name!r} is no name here", key="name", hint="lower case words with / between")
@@ -138,20 +136,19 @@ def read_contract(path: Path) -> Contract:
         version=head.text("version"),
         promised_by=head.text("promised_by"),
         source=head.text("source"),
-        strength=Strength(head.choice("strength", [str(one) for one in Strength])),
-        promises=tuple(_promise(one) for one in tables["stable"]),
+        strength=head.choice("strength", {str(one): one for one in Strength}),
+        promises=tuple(_promise(one) for one in root.array("stable")),
     )
-    head.finish()
+    for table in (head, root):
+        table.finish()
     if not contract.promises:
-        raise ContractError(
-            str(file), "it promises nothing", place=f"line {head.line}", hint="add a [[stable]]"
-        )
+        raise head.fail("it promises nothing", hint="add a [[stable]]")
     _check_twice(contract)
     return contract
 
 
-def _promise(table: LinedTable) -> Promise:
-    kind = PromiseKind(table.choice("kind", [str(one) for one in PromiseKind]))
+def _promise(table: Table) -> Promise:
+    kind = table.choice("kind", {str(one): one for one in PromiseKind})
     name = table.text("name")
     form = _MEMBER if kind is PromiseKind.STRUCT_OPS else _C_NAME
     if not form.fullmatch(name):
@@ -163,11 +160,11 @@ def _promise(table: LinedTable) -> Promise:
         since=_series(table, "since"),
         until=_series(table, "until"),
         replaced_by=table.text("replaced_by", ""),
-        prototypes=table.texts("prototypes"),
-        program_types=table.texts("program_types"),
+        prototypes=table.texts("prototypes") or (),
+        program_types=table.texts("program_types") or (),
         value=table.text("value", ""),
-        size=table.number("size"),
-        layout=table.texts("layout"),
+        size=table.optional_number("size"),
+        layout=table.texts("layout") or (),
         source=table.text("source", ""),
         note=table.text("note", ""),
     )
@@ -176,7 +173,7 @@ def _promise(table: LinedTable) -> Promise:
     return promise
 
 
-def _series(table: LinedTable, key: str) -> Series | None:
+def _series(table: Table, key: str) -> Series | None:
     text = table.text(key, "")
     if not text:
         return None
@@ -186,7 +183,7 @@ def _series(table: LinedTable, key: str) -> Series | None:
     return found
 
 
-def _check(table: LinedTable, promise: Promise) -> None:
+def _check(table: Table, promise: Promise) -> None:
     if promise.since and promise.until and promise.until <= promise.since:
         raise table.fail("it ends before it begins", key="until")
     if promise.kind is not PromiseKind.KFUNC and (promise.prototypes or promise.program_types):

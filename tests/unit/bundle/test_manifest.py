@@ -122,7 +122,13 @@ MISTAKES = {
         "'object' is missing",
         "",
     ),
-    "misspelled table": ("[fallback]", "[fallbak]", "top level", "unknown key 'fallbak'", "'fallback'?"),
+    "misspelled table": (
+        "[fallback]",
+        "[fallbak]",
+        "line 17, top level",
+        "unknown key 'fallbak'",
+        "'fallback'?",
+    ),
     "misspelled key": (
         'version = "1"',
         'version = "1"\nlicence = "GPL"',
@@ -134,7 +140,7 @@ MISTAKES = {
     "wrong kind": (
         'version = "1"',
         "version = 1",
-        "[bundle] version",
+        "line 3, [bundle] version",
         "a string is wanted, not a number",
         "",
     ),

@@ -1,38 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TOML tables read key by key: whatever is wrong is told with the table and the key it stands under."""
+"""Tables read key by key: whatever is wrong is told with its line, its table and its key."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
-from holdfast.errors import ManifestError
+from holdfast.errors import FileError
+from holdfast.toml.lines import Lines
 
-__all__ = ["Table"]
+__all__ = ["Failure", "Table"]
 
 _T = TypeVar("_T")
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _NAMES: Final = {bool: "a truth value", int: "a number", str: "a string", list: "an array", dict: "a table"}
 
 
-class Table:
-    """One table of a manifest. ``place`` is how errors call it, e.g. ``[interface.maps.rss_config]``.
+class Failure(Protocol):
+    """The error that a kind of file is refused with: a class below :class:`~holdfast.errors.FileError`."""
 
-    Every method raises :class:`~holdfast.errors.ManifestError`; :meth:`finish` does for unread keys.
+    def __call__(
+        self, path: str, problem: str, *, place: str | None = None, hint: str | None = None
+    ) -> FileError: ...
+
+
+class Table:
+    """One table of a file. ``place`` is how errors call it, e.g. ``[interface.maps.rss_config]``.
+
+    Every method raises what ``failure`` makes; :meth:`finish` does for unread keys.
     """
 
-    def __init__(self, path: str, place: str, content: Mapping[str, Any], dotted: str = "") -> None:
+    def __init__(
+        self,
+        path: str,
+        failure: Failure,
+        content: Mapping[str, Any],
+        lines: Lines,
+        place: str = "top level",
+        dotted: str = "",
+    ) -> None:
         self.path = path
         self.place = place
+        self._failure = failure
+        self._lines = lines
         self._dotted = dotted
         self._content = content
         self._read: dict[str, None] = {}
 
-    def fail(self, problem: str, *, key: str | None = None, hint: str | None = None) -> ManifestError:
+    @property
+    def line(self) -> int:
+        """Where it begins; the first is 1."""
+        return self._lines.line
+
+    def fail(self, problem: str, *, key: str | None = None, hint: str | None = None) -> FileError:
         """Returns the error for a problem of this table, or of one of its keys."""
+        line = self.line if key is None else self._lines.keys.get(key, self.line)
         place = f"{self.place} {key}" if key else self.place
-        return ManifestError(self.path, problem, place=place, hint=hint)
+        return self._failure(self.path, problem, place=f"line {line}, {place}", hint=hint)
 
     def __contains__(self, key: str) -> bool:
         return key in self._content
@@ -82,7 +107,7 @@ class Table:
             raise self.unknown(name, choices, key=key)
         return choices[name]
 
-    def unknown(self, name: str, choices: Mapping[str, object], *, key: str) -> ManifestError:
+    def unknown(self, name: str, choices: Mapping[str, object], *, key: str) -> FileError:
         """Returns the error for a word that is none of those allowed, with the one that was likely meant."""
         return self.fail(f"{name!r} is not known", key=key, hint=_did_you_mean(name, choices))
 
@@ -90,7 +115,7 @@ class Table:
         """Returns a table inside this one."""
         value = self._value(key, dict, None)
         dotted = f"{self._dotted}.{_quoted(key)}" if self._dotted else _quoted(key)
-        return Table(self.path, f"[{dotted}]", value, dotted)
+        return Table(self.path, self._failure, value, self._lines.inside(key), f"[{dotted}]", dotted)
 
     def optional_table(self, key: str) -> Table | None:
         """Returns a table inside this one, None when the key is not there."""
@@ -106,19 +131,25 @@ class Table:
 
     def array(self, key: str) -> Iterator[Table]:
         """Yields the tables of ``[[key]]``, in their order."""
-        for number, value in enumerate(self._value(key, list, []), 1):
-            place = f"[[{key}]] {number}"
+        for at, value in enumerate(self._value(key, list, [])):
+            place = f"[[{key}]] {at + 1}"
             if not isinstance(value, dict):
-                raise ManifestError(self.path, f"a table is wanted, not {_kind(value)}", place=place)
+                raise self.fail(f"tables are wanted, not {_kind(value)}", key=key)
             if isinstance(value.get("name"), str):
                 place += f" ({value['name']!r})"
-            yield Table(self.path, place, value, key)
+            yield Table(self.path, self._failure, value, self._lines.inside(key, at), place, key)
 
     def finish(self) -> None:
         """Refuses keys that were not read."""
         for key in self._content:
             if key not in self._read:
-                raise self.fail(f"unknown key {key!r}", hint=_did_you_mean(key, self._read))
+                line = self._lines.keys.get(key, self.line)
+                raise self._failure(
+                    self.path,
+                    f"unknown key {key!r}",
+                    place=f"line {line}, {self.place}",
+                    hint=_did_you_mean(key, self._read),
+                )
 
     def _value(self, key: str, kind: type[_T], default: _T | None) -> _T:
         self._read[key] = None
