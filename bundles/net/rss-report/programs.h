@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the two programs do. Included after struct packet and packet_read() are defined. */
+/*
+ * What the two programs do. Included after struct packet and packet_read() are defined, and after RSS_TUNNEL
+ * where inner headers are to be hashed.
+ */
 #ifndef HOLDFAST_RSS_REPORT_PROGRAMS_H
 #define HOLDFAST_RSS_REPORT_PROGRAMS_H
 
@@ -106,6 +109,9 @@ static __always_inline void decide(struct packet *packet, struct answer *answer)
 
 	rules.hash_types = settings->hash_types;
 	rules.zero = settings->zero;
+#ifdef RSS_TUNNEL
+	rules.tunnel_types = settings->flags;
+#endif
 	answer->queue = settings->unclassified_queue;
 	if (too_many_tags(packet))
 		return;

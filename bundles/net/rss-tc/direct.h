@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The decision of a tc classifier: rule, classification, hash, queue. Included after struct packet is defined. */
+/*
+ * The decision of a tc classifier: rule, classification, hash, queue. Included after struct packet is defined,
+ * and after RSS_TUNNEL where inner headers are to be hashed.
+ */
 #ifndef HOLDFAST_RSS_TC_DIRECT_H
 #define HOLDFAST_RSS_TC_DIRECT_H
 
@@ -39,6 +42,9 @@ static __always_inline int direct(struct packet *packet)
 		return TC_ACT_UNSPEC;
 	rules.hash_types = rule->hash_types;
 	rules.zero = rule->zero;
+#ifdef RSS_TUNNEL
+	rules.tunnel_types = rule->tunnel_types;
+#endif
 	classify(packet, &rules, &in);
 	if (in.words) {
 		queue = toeplitz(rule->row, &in) % rule->queues;

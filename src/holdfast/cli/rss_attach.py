@@ -106,9 +106,7 @@ def _settings(
     if via == "tc":
         from holdfast.rss.tc import TcRule
 
-        if tunnels:
-            raise UsageError("tc does not look into tunnels", hint="leave out --tunnel, or --form tc")
-        return TcRule(1, secret, tuple(entries), kinds, unclassified)
+        return TcRule(1, secret, tuple(entries), kinds, unclassified, tunnel_types=tunnels)
     if table is None:
         entries = _repeated(entries)
     return RssConfig(secret, kinds, tuple(entries), unclassified, tunnels)

@@ -93,14 +93,15 @@ def attach(
     if isinstance(settings, TcRule):
         form, shipped, queues = "tc", "net/rss-tc", settings.queues
     else:
-        form, queues = "steering", settings.table
-        shipped = "net/rss-tunnel" if settings.tunnel_types else "net/rss"
+        form, shipped, queues = "steering", "net/rss", settings.table
+    if settings.tunnel_types:
+        shipped += "-tunnel"
     device = find_device(name)
     folder = pin_folder(device)
     _forget_the_gone()
     with run(bundle_path(shipped) if bundle is None else bundle) as outcome:
         if outcome.variant is None:
-            raise _nothing_runs(name, outcome)
+            raise _nothing_runs(name, outcome, tunnels=bool(settings.tunnel_types))
         made = folder.with_name(f"{folder.name}_new")
         _remove(made)
         fds = {one: each.fd for one, each in outcome.programs.items()}
@@ -121,12 +122,15 @@ def attach(
         return Attached(name, form, outcome.bundle, outcome.variant, folder, queues, told, qdisc)
 
 
-def _nothing_runs(name: str, outcome: Outcome) -> HoldfastError:
+def _nothing_runs(name: str, outcome: Outcome, *, tunnels: bool) -> HoldfastError:
     # The last variant is the one that most kernels take, so its reason is the one that can be helped.
     step = outcome.steps[-1]
     why = step.words or next((one.line for one in step.reasons), "holdfast check tells why")
-    kind = PrivilegeError if step.error == PrivilegeError.__name__ else KernelAccessError
-    return kind(f"{name}: no variant of {outcome.bundle} runs here: {why}", hint=step.hint)
+    problem = f"{name}: no variant of {outcome.bundle} runs here: {why}"
+    if step.error == PrivilegeError.__name__:
+        return PrivilegeError(problem, hint=step.hint)
+    hint = "nothing has changed; without --tunnel, steering is by outer headers and asks less of a kernel"
+    return KernelAccessError(problem, hint=hint if tunnels else step.hint)
 
 
 def _start_steering(device: wire.Device, outcome: Outcome, config: RssConfig) -> None:
@@ -143,7 +147,7 @@ def _start_steering(device: wire.Device, outcome: Outcome, config: RssConfig) ->
 def _start_tc(device: wire.Device, outcome: Outcome, rule: TcRule, folder: Path) -> str:
     # The rules that are there have another program, whose map nobody shares.
     detach_tc(device.name)
-    with TcSteering(device.name, outcome) as tc:
+    with TcSteering(device.name, outcome, supported_tunnel_types=ALL_TUNNELS) as tc:
         try:
             tc.add(rule)
         except BaseException:

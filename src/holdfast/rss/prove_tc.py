@@ -23,15 +23,18 @@ from holdfast.rss.fallback import Steering
 from holdfast.rss.prove import QUEUES, Steered
 from holdfast.rss.tap import MultiqueueTap
 from holdfast.rss.tc import Match, TcRule, TcSteering
-from holdfast.rss.terms import ALL_TYPES, HashType
+from holdfast.rss.terms import ALL_TUNNELS, ALL_TYPES, HashType, TunnelType
 from holdfast.rss.traffic import random_frames
+from holdfast.rss.tunnel_traffic import random_tunnels
 from holdfast.rss.vectors import KEY, VECTORS
 
-__all__ = ["RULES", "prepare", "prove"]
+__all__ = ["RULES", "prepare", "prepare_tunnels", "prove"]
 
 RULES: Final = 40
 """Rules that are in force at once, each for another TCP port."""
 FLOWS: Final = 1000
+TUNNELS: Final = 800
+"""Random flows inside tunnels."""
 _SIOCGSKNS: Final = 0x894C
 _FIRST_PORT: Final = 20_000
 _SHOWN: Final = 5
@@ -49,6 +52,23 @@ def prepare() -> list[dict[str, Any]]:
         _round("random flows", [everything], flows),
         _round(f"flows of {RULES} rules by flower", [*rules, everything], list(_flows(rules, everything))),
     ]
+
+
+def prepare_tunnels() -> list[dict[str, Any]]:
+    """Returns the rounds of :func:`prove` for net/rss-tc-tunnel: those of net/rss-tc, then frames in tunnels,
+    with all looked into and with some.
+    """
+    some = TunnelType.VXLAN | TunnelType.GRE_2890 | TunnelType.IPIP
+    rounds = prepare()
+    for what, tunnels, seed in (
+        ("random flows inside tunnels", ALL_TUNNELS, 8),
+        ("random flows, some tunnels looked into", some, 9),
+    ):
+        rule = TcRule(RULES + 1, KEY, (2, 0, 3), unclassified=1, tunnel_types=tunnels)
+        rounds.append(
+            _round(what, [rule], [(data, _queue(rule, data)) for data in random_tunnels(TUNNELS, seed)])
+        )
+    return rounds
 
 
 def _rule(number: int, chance: random.Random) -> TcRule:
@@ -74,7 +94,7 @@ def _flows(rules: Sequence[TcRule], rest: TcRule) -> Iterator[tuple[bytes, int]]
 
 
 def _queue(rule: TcRule, data: bytes) -> int:
-    kind, hashed = reference.select(reference.dissect(data), rule.types)
+    kind, hashed = reference.select(reference.dissect(data, rule.tunnel_types), rule.types)
     if kind:
         return rule.queue_of(reference.toeplitz(rule.key, hashed))
     return rule.unclassified or 0
@@ -96,6 +116,7 @@ def _packed(rule: TcRule) -> dict[str, Any]:
         "key": rule.key,
         "queues": bytes(rule.queues),  # QUEUES is far below 256
         "types": int(rule.types),
+        "tunnel_types": int(rule.tunnel_types),
         "unclassified": rule.unclassified,
         "match": None if rule.match is None else rule.match.to_dict(),
     }
@@ -103,8 +124,15 @@ def _packed(rule: TcRule) -> dict[str, Any]:
 
 def _unpacked(one: Mapping[str, Any]) -> TcRule:
     match = None if one["match"] is None else Match(**one["match"])
-    queues = tuple(one["queues"])
-    return TcRule(one["number"], one["key"], queues, HashType(one["types"]), one["unclassified"], match)
+    return TcRule(
+        one["number"],
+        one["key"],
+        tuple(one["queues"]),
+        HashType(one["types"]),
+        one["unclassified"],
+        match,
+        TunnelType(one["tunnel_types"]),
+    )
 
 
 def prove(outcome: Steered, rounds: Sequence[Mapping[str, Any]]) -> Proved:
@@ -121,8 +149,10 @@ def prove(outcome: Steered, rounds: Sequence[Mapping[str, Any]]) -> Proved:
         return Proved(cannot=error.message)
     with tap:
         namespace = fcntl.ioctl(tap.fds[0], _SIOCGSKNS)
+        inside = any(packed["tunnel_types"] for one in rounds for packed in one["rules"])
+        tunnels = ALL_TUNNELS if inside else TunnelType.NONE
         try:
-            with TcSteering(tap.name, outcome, namespace=namespace) as tc:
+            with TcSteering(tap.name, outcome, namespace=namespace, supported_tunnel_types=tunnels) as tc:
                 return _run(tap, tc, rounds)
         except KernelAccessError as error:
             return Proved(cannot=error.message)
@@ -137,7 +167,7 @@ def _in_user_space(steering: Steering, rounds: Sequence[Mapping[str, Any]]) -> P
         if len(one["rules"]) > 1:
             continue
         rule = _unpacked(one["rules"][0])
-        steering.configure(RssConfig(rule.key, rule.types))
+        steering.configure(RssConfig(rule.key, rule.types, tunnel_types=rule.tunnel_types))
         right = 0
         for data, queue in _frames_of(one):
             value = steering.classify(data).hash

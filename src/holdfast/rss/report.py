@@ -25,6 +25,7 @@ from holdfast.rss.kernel import KernelSteering
 from holdfast.rss.report_ask import enable, hash_types, interface_index, where
 from holdfast.rss.report_read import FrameHasher, Received, ReportReader, Rung
 from holdfast.rss.report_wire import template
+from holdfast.rss.terms import TunnelType
 
 if TYPE_CHECKING:
     from holdfast.load.tc import TcAttachment
@@ -66,12 +67,14 @@ class Reporting:
         config: RssConfig,
         outcome: Loaded | None = None,
         *,
+        supported_tunnel_types: TunnelType = TunnelType.NONE,
         hasher: FrameHasher | None = None,
         tcx: bool = True,
     ) -> None:
         """``fds`` are all queues of the TAP, non-blocking; ``outcome`` is what came of running the bundle
-        net/rss-report, None for no BPF. ``hasher`` replaces the scalar fallback. ``tcx=False`` attaches by
-        clsact even where there is tcx.
+        net/rss-report, None for no BPF. ``supported_tunnel_types`` are those that its programs can look into:
+        ``ALL_TUNNELS`` for the bundle net/rss-report-tunnel; other settings are for user space. ``hasher``
+        replaces what user space hashes with. ``tcx=False`` attaches by clsact even where there is tcx.
 
         Raises :class:`~holdfast.errors.UsageError` for descriptors that are no TAP's, or that block.
         """
@@ -80,6 +83,7 @@ class Reporting:
         self._attachment: TcAttachment | None = None
         self._kernel = False
         self._steered = False
+        self._tunnels = supported_tunnel_types
         self.why: tuple[str, ...] = ()
         ReportReader(fds, config)  # whether these are descriptors that can be read
         cookie = None
@@ -117,7 +121,8 @@ class Reporting:
         if outcome.is_fallback:
             return None, "no variant of the bundle runs here"
         try:
-            steering = KernelSteering(outcome.map, outcome.program("steer").fd)
+            program_fd = outcome.program("steer").fd
+            steering = KernelSteering(outcome.map, program_fd, supported_tunnel_types=self._tunnels)
             steering.configure(config)
             cookie = secrets.randbits(32) or 1
             outcome.map("report_config").update(0, template(cookie))
@@ -170,7 +175,8 @@ class Reporting:
     def configure(self, config: RssConfig) -> None:
         """Takes new settings, for queues and hashes. Frames on their way may carry hashes of the old ones.
 
-        Raises :class:`~holdfast.errors.UsageError` for tunnel types, which only user space hashes.
+        Raises :class:`~holdfast.errors.UsageError` for tunnel types that the attached program does not
+        support: what it hashes and what user space does would not be the same.
         """
         if self._kernel:
             try:

@@ -26,16 +26,19 @@ from holdfast.rss.config import RssConfig
 from holdfast.rss.report import Received, Reporting, Rung
 from holdfast.rss.report_ask import where
 from holdfast.rss.tap import MultiqueueTap
-from holdfast.rss.terms import ALL_TYPES, HashType
+from holdfast.rss.terms import ALL_TUNNELS, ALL_TYPES, HashType, TunnelType
 from holdfast.rss.traffic import random_frames
+from holdfast.rss.tunnel_traffic import random_tunnels
 from holdfast.rss.vectors import KEY, VECTORS
 
-__all__ = ["Expected", "expected", "open_sender", "prepare", "prove", "super_packet"]
+__all__ = ["Expected", "expected", "open_sender", "prepare", "prepare_tunnels", "prove", "super_packet"]
 
 QUEUES: Final = 4
 FLOWS: Final = (1500, 500)
 """Random flows before and after the settings change."""
 HEADER: Final = 12  # bytes of virtio-net header that the TAP is told to give
+TUNNELS: Final = 1000
+"""Random flows inside tunnels."""
 PAST_TC: Final = 200
 LARGE: Final = (16100, 16)  # payload bytes, and how many frames: no order-2 allocation holds one and a prefix
 _BATCH: Final = 32
@@ -158,6 +161,21 @@ def prepare() -> list[dict[str, Any]]:
     ]
 
 
+def prepare_tunnels() -> list[dict[str, Any]]:
+    """Returns the rounds of :func:`prove` for net/rss-report-tunnel: those of net/rss-report, then frames in
+    tunnels, with all looked into and with some.
+    """
+    first = RssConfig.spread(KEY, QUEUES, unclassified=2)
+    first = replace(first, tunnel_types=ALL_TUNNELS)
+    some = replace(first, tunnel_types=TunnelType.VXLAN | TunnelType.GRE_2890 | TunnelType.IPIP)
+    return [
+        *prepare(),
+        _round("random flows inside tunnels", "plain", first, random_tunnels(TUNNELS, 3)),
+        _round("flows inside tunnels, past tc", "past tc", first, random_tunnels(PAST_TC, 4)),
+        _round("random flows, some tunnels looked into", "plain", some, random_tunnels(TUNNELS, 5)),
+    ]
+
+
 def _round(what: str, how: str, config: RssConfig, given: Iterable[bytes]) -> dict[str, Any]:
     judged = [expected(config, data) for data in given]
     return {
@@ -165,6 +183,7 @@ def _round(what: str, how: str, config: RssConfig, given: Iterable[bytes]) -> di
         "how": how,
         "key": config.key,
         "types": int(config.types),
+        "tunnel_types": int(config.tunnel_types),
         "table": bytes(config.table),  # QUEUES is far below 256
         "unclassified": config.unclassified,
         "frames": b"".join(one.data for one in judged),
@@ -204,7 +223,9 @@ def prove(outcome: Runs, rounds: Sequence[Mapping[str, Any]]) -> Proved:
     except (KernelAccessError, PrivilegeError) as error:
         return Proved(cannot=error.message)
     loaded = None if outcome.is_fallback else outcome
-    with tap, Reporting(tap.fds, _config(rounds[0]), loaded) as reporting:
+    tunnels = ALL_TUNNELS if any(one["tunnel_types"] for one in rounds) else TunnelType.NONE
+    first = _config(rounds[0])
+    with tap, Reporting(tap.fds, first, loaded, supported_tunnel_types=tunnels) as reporting:
         if loaded is not None and reporting.rung is Rung.USER:
             return Proved(cannot="; ".join(reporting.why))
         trial = _Trial(tap, reporting)
@@ -219,7 +240,8 @@ def prove(outcome: Runs, rounds: Sequence[Mapping[str, Any]]) -> Proved:
 
 
 def _config(one: Mapping[str, Any]) -> RssConfig:
-    return RssConfig(one["key"], HashType(one["types"]), tuple(one["table"]), one["unclassified"])
+    types, tunnels = HashType(one["types"]), TunnelType(one["tunnel_types"])
+    return RssConfig(one["key"], types, tuple(one["table"]), one["unclassified"], tunnels)
 
 
 class _Trial:

@@ -31,7 +31,7 @@ from holdfast.rss.config import MAX_TABLE_LEN, RssConfig
 from holdfast.rss.grace import wait_for_readers
 from holdfast.rss.tc_match import Match
 from holdfast.rss.tc_netlink import Refused, Route
-from holdfast.rss.terms import ALL_TYPES, HashType
+from holdfast.rss.terms import ALL_TYPES, HashType, TunnelType
 from holdfast.rss.toeplitz import KEY_BYTES, pack_rows
 
 __all__ = ["HANDLE", "MOST_RULES", "QDISCS", "Match", "TcRule", "TcSteering", "counted", "detach"]
@@ -65,6 +65,7 @@ class TcRule:
     ``queues`` has 1 to 512 queues, any number of them: a packet takes ``queues[hash % len(queues)]``.
     ``unclassified`` is the queue of packets that are not hashed; None leaves them to the next rule where
     ``match`` is None, and else to the device's own choice. ``key`` has 40 to 255 bytes, of which 40 count.
+    ``tunnel_types`` are the encapsulations whose inner headers are hashed; ``match`` looks at the outer ones.
 
     Raises :class:`~holdfast.errors.UsageError` that names the member and what it may be.
     """
@@ -75,6 +76,7 @@ class TcRule:
     types: HashType = ALL_TYPES
     unclassified: int | None = None
     match: Match | None = None
+    tunnel_types: TunnelType = TunnelType.NONE
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "queues", tuple(self.queues))
@@ -86,9 +88,10 @@ class TcRule:
             if not 0 <= queue < _NEXT_FILTER:
                 raise UsageError(f"tc rule {self.number} names queue {queue}", hint="give 0 to 65534")
         # Key and types are those of any other form.
-        checked = RssConfig(self.key, self.types)
+        checked = RssConfig(self.key, self.types, tunnel_types=self.tunnel_types)
         object.__setattr__(self, "key", checked.key)
         object.__setattr__(self, "types", checked.types)
+        object.__setattr__(self, "tunnel_types", checked.tunnel_types)
 
     def queue_of(self, value: int) -> int:
         """Returns the queue of the hash ``value``."""
@@ -97,7 +100,7 @@ class TcRule:
     def pack(self, limit: int) -> bytes:
         """Returns the 5704 bytes of ``struct rss_tc_rule``; ``limit`` is the device's number of queues."""
         rest = _NEXT_FILTER if self.unclassified is None else self.unclassified
-        head = _HEAD.pack(self.types, 0, len(self.queues), rest, limit, 0, 0, 0)
+        head = _HEAD.pack(self.types, self.tunnel_types, len(self.queues), rest, limit, 0, 0, 0)
         spare = (0,) * (MAX_TABLE_LEN - len(self.queues))
         queues = struct.pack(f"={MAX_TABLE_LEN}H", *self.queues, *spare)
         return head + self.key[:KEY_BYTES] + pack_rows(self.key) + queues
@@ -105,11 +108,11 @@ class TcRule:
     @classmethod
     def unpack(cls, number: int, value: bytes, match: Match | None) -> TcRule:
         """Returns the rule that a value of the map tells."""
-        types, _, count, rest, *_ = _HEAD.unpack_from(value)
+        types, tunnels, count, rest, *_ = _HEAD.unpack_from(value)
         queues = struct.unpack_from(f"={count}H", value, len(value) - 2 * MAX_TABLE_LEN)
         unclassified = None if rest == _NEXT_FILTER else rest
         key = value[_HEAD.size : _HEAD.size + KEY_BYTES]
-        return cls(number, key, queues, HashType(types), unclassified, match)
+        return cls(number, key, queues, HashType(types), unclassified, match, TunnelType(tunnels))
 
     def to_dict(self) -> dict[str, object]:
         """Returns the rule for JSON."""
@@ -118,6 +121,9 @@ class TcRule:
             "key": self.key.hex(),
             "queues": list(self.queues),
             "types": [name for name, one in HashType.__members__.items() if one and one in self.types],
+            "tunnel_types": [
+                name for name, one in TunnelType.__members__.items() if one and one in self.tunnel_types
+            ],
             "unclassified": self.unclassified,
             "match": None if self.match is None else self.match.to_dict(),
         }
@@ -134,13 +140,21 @@ class TcSteering:
     """
 
     def __init__(
-        self, device: str, outcome: Ready, *, qdisc: str | None = None, namespace: int | None = None
+        self,
+        device: str,
+        outcome: Ready,
+        *,
+        qdisc: str | None = None,
+        namespace: int | None = None,
+        supported_tunnel_types: TunnelType = TunnelType.NONE,
     ) -> None:
         """``qdisc`` names one of :data:`QDISCS`, the best that there is if it is None. ``namespace`` is a
-        descriptor of the device's network namespace, if it is not this thread's.
+        descriptor of the device's network namespace, if it is not this thread's. ``supported_tunnel_types``
+        are those that the program can look into: ``ALL_TUNNELS`` for the bundle net/rss-tc-tunnel.
         """
         if qdisc is not None and qdisc not in QDISCS:
             raise UsageError(f"no qdisc {qdisc!r} for this", hint=f"one of {', '.join(QDISCS)}")
+        self._tunnels = supported_tunnel_types
         self._program_fd: int = outcome.program("rss_tc").fd
         self._map = outcome.map("rss_tc_rules")
         self._packets = outcome.map("rss_tc_packets")
@@ -155,8 +169,9 @@ class TcSteering:
     def add(self, rule: TcRule) -> None:
         """Adds a rule, or replaces the settings of the one of that number: at once for every packet.
 
-        Raises :class:`~holdfast.errors.UsageError` for queues that the device has not, and for another match
-        than the rule had; :class:`~holdfast.errors.KernelAccessError` where the kernel lacks a classifier.
+        Raises :class:`~holdfast.errors.UsageError` for queues that the device has not, for tunnel types that
+        the program does not support, and for another match than the rule had;
+        :class:`~holdfast.errors.KernelAccessError` where the kernel lacks a classifier.
         """
         for queue in (*rule.queues, rule.unclassified or 0):
             if queue >= self.device.queues:
@@ -164,6 +179,11 @@ class TcSteering:
                     f"{self.device.name}: tc rule {rule.number} names queue {queue}",
                     hint=f"the device has {self.device.queues} queues, from 0 on",
                 )
+        if beyond := rule.tunnel_types & ~self._tunnels:
+            raise UsageError(
+                f"tc rule {rule.number}: this program does not hash inside tunnels: {beyond!r}",
+                hint="load the bundle net/rss-tc-tunnel, or enable no tunnel types",
+            )
         known = self._matches()
         if rule.number in known and known[rule.number] != rule.match:
             raise UsageError(

@@ -159,7 +159,9 @@ def net_rss() -> Bundle:
     return opened("net/rss")
 
 
-@pytest.mark.parametrize("name", ["net/rss", "net/rss-tunnel", "net/rss-qemu"])
+@pytest.mark.parametrize(
+    "name", ["net/rss", "net/rss-tunnel", "net/rss-qemu", "net/rss-report-tunnel", "net/rss-tc-tunnel"]
+)
 def test_every_variant_works_here(name: str) -> None:
     bundle = opened(name)
     ready = prepared(bundle.manifest)

@@ -69,6 +69,12 @@ def main() -> None:
         told["steered_again"] = arrivals(held.fds, sender) == expected((1, 2))
         told["tc"] = holdfast("attach", NAME, "--key", KEY.hex(), "--queues", "2,0,3", "--form", "tc")
         told["steered_by_tc"] = arrivals(held.fds, sender) == expected((2, 0, 3))
+        told["tc_again"] = holdfast(
+            "attach", NAME, "--key", KEY.hex(), "--queues", "3,0,1", "--form", "tc", "--tunnel", "vxlan"
+        )
+        told["steered_by_tc_again"] = arrivals(held.fds, sender) == expected((3, 0, 1))
+        told["tc"] = holdfast("attach", NAME, "--key", KEY.hex(), "--queues", "2,0,3", "--form", "tc")
+        told["steered_by_tc"] &= arrivals(held.fds, sender) == expected((2, 0, 3))
         told["shown_tc"] = holdfast("show", NAME)
         told["counts"] = [expected((2, 0, 3)).count(queue) for queue in range(4)]
         told["detached"] = holdfast("detach", NAME)

@@ -48,6 +48,8 @@ def test_tc_honours_a_list_of_three(told: dict[str, Any]) -> None:
     assert told["tc"]["status"] == 0, told["tc"]["error"]
     assert told["tc"]["qdisc"] in ("multiq", "prio", "htb")
     assert told["steered_by_tc"]
+    assert told["tc_again"]["bundle"] == "net/rss-tc-tunnel"
+    assert told["steered_by_tc_again"]
     assert told["shown_tc"]["counted_by"] == "rss_tc_packets"
     counts = [one["packets"] for one in told["shown_tc"]["queues"]]
     assert counts[1] == 0

@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from itertools import count, islice, product
 from typing import Any
@@ -34,6 +35,7 @@ from holdfast.rss.report_wire import template, without_prefix
 from holdfast.rss.tap import MultiqueueTap
 from holdfast.rss.terms import ALL_TUNNELS, HashReport
 from holdfast.rss.traffic import random_frames
+from holdfast.rss.tunnel_traffic import random_tunnels
 from holdfast.rss.vectors import KEY, VECTORS
 from holdfast.terms import ProgramType
 
@@ -443,7 +445,7 @@ def test_what_cannot_be_attached_goes_to_user_space(runs: Runs, tap: MultiqueueT
         assert (got.hash_value, got.rung) == (VALUE, Rung.USER)
 
 
-def test_tunnels_are_for_user_space(runs: Runs, tap: MultiqueueTap) -> None:
+def test_tunnels_of_a_program_that_knows_none_are_for_user_space(runs: Runs, tap: MultiqueueTap) -> None:
     config = RssConfig(KEY, tunnel_types=ALL_TUNNELS)
     inner = frames.ethernet(frames.ipv4("10.0.0.1", "10.0.0.2", 6, frames.tcp(1, 2)))
     frame = frames.ethernet(frames.ipv4("10.9.0.1", "10.9.0.2", 17, frames.udp(9, 4789, frames.vxlan(inner))))
@@ -455,6 +457,32 @@ def test_tunnels_are_for_user_space(runs: Runs, tap: MultiqueueTap) -> None:
         assert got.hash_report is HashReport.TCPv4
     with Reporting(tap.fds, CONFIG, runs) as reporting, pytest.raises(UsageError, match="tunnels"):
         reporting.configure(config)
+
+
+@pytest.mark.parametrize(("variant", "level"), list(product(VARIANTS, LEVELS)))
+def test_inner_headers(objects: Objects, tap: MultiqueueTap, variant: str, level: str) -> None:
+    """Hash, type and queue of what is inside, by BPF where tc saw the frame, in user space where not."""
+    config = replace(CONFIG, tunnel_types=ALL_TUNNELS)
+    with (
+        load_build(f"rss-report-tunnel/{variant}/{level}", objects) as loaded,
+        Reporting(tap.fds, config, Runs(loaded), supported_tunnel_types=ALL_TUNNELS) as reporting,
+        open_sender(tap, bypass=True) as past_tc,
+    ):
+        inside = 0
+        for frame in random_tunnels(rssframes.COUNT // 25, 5):
+            for send, rung in ((tap.send, Rung.BPF), (past_tc.send, Rung.USER)):
+                send(frame)
+                (got,) = everything(reporting)
+                assert (got.frame, got.rung) == (frame, rung)
+                assert_right(got, config)
+            outer = expected(CONFIG, frame)
+            inside += (got.hash_value, got.hash_report) != (outer.value, outer.report)
+        assert inside > rssframes.COUNT // 50
+        # Types are honoured, none as well.
+        reporting.configure(CONFIG)
+        tap.send(frame)
+        (got,) = everything(reporting)
+        assert_right(got)
 
 
 def test_a_reader_without_privileges(runs: Runs, tap: MultiqueueTap) -> None:

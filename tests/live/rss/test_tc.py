@@ -19,7 +19,8 @@ from holdfast.rss.prove_tc import prepare, prove
 from holdfast.rss.shipped import bundle_path
 from holdfast.rss.tap import MultiqueueTap
 from holdfast.rss.tc import Match, TcRule, TcSteering
-from holdfast.rss.terms import HashType
+from holdfast.rss.terms import ALL_TUNNELS, HashType, TunnelType
+from holdfast.rss.tunnel_traffic import random_tunnels
 from holdfast.rss.vectors import KEY, VECTORS
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("live")]
@@ -159,3 +160,26 @@ def test_the_proof_of_the_bundle() -> None:
     with holdfast.run(bundle_path("net/rss-tc")) as outcome:
         proved = prove(outcome, prepare())
     assert proved.works, proved.line
+
+
+def test_tunnels_of_a_program_that_knows_none_are_refused(tc: TcSteering) -> None:
+    with pytest.raises(UsageError, match="does not hash inside tunnels") as caught:
+        tc.add(TcRule(1, KEY, (0, 1), tunnel_types=TunnelType.VXLAN))
+    assert caught.value.hint is not None and "net/rss-tc-tunnel" in caught.value.hint
+    assert tc.rules() == []
+
+
+@pytest.mark.parametrize("variant", ["dynptr", "helpers"])
+def test_inner_headers(tap: MultiqueueTap, namespace: int, variant: str) -> None:
+    with (
+        open_object(bundle_path("net/rss-tc-tunnel") / f"{variant}.bpf.o") as loaded,
+        TcSteering(tap.name, loaded, namespace=namespace, supported_tunnel_types=ALL_TUNNELS) as steering,
+    ):
+        rule = TcRule(1, KEY, (2, 0, 3), unclassified=1, tunnel_types=ALL_TUNNELS ^ TunnelType.GENEVE)
+        steering.add(rule)
+        assert steering.rules() == [rule]
+        for frame in random_tunnels(rssframes.COUNT // 10, 12):
+            kind, data = reference.select(reference.dissect(frame, rule.tunnel_types), rule.types)
+            wanted = rule.queue_of(reference.toeplitz(KEY, data)) if kind else 1
+            assert tap.deliver(frame) == wanted, frame.hex()
+        steering.detach()

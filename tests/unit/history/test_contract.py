@@ -176,12 +176,16 @@ def test_shipped_contracts_are_read() -> None:
         "net/rss",
         "net/rss-tunnel",
         "net/rss-report",
+        "net/rss-report-tunnel",
         "net/rss-tc",
+        "net/rss-tc-tunnel",
     }
     assert contracts["linux/net"].strength is Strength.BEST_EFFORT  # kfuncs.rst guarantees nothing
 
 
-@pytest.mark.parametrize("name", ["rss", "rss-tunnel", "rss-report", "rss-tc"])
+@pytest.mark.parametrize(
+    "name", ["rss", "rss-tunnel", "rss-report", "rss-report-tunnel", "rss-tc", "rss-tc-tunnel"]
+)
 def test_the_maps_of_rss_are_laid_out_as_promised(name: str) -> None:
     contract = next(one for one in shipped_contracts() if one.name == f"net/{name}")
     objects = sorted((bundle_path().parent / name).glob("*.bpf.o"))
