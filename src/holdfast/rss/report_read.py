@@ -7,12 +7,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 from holdfast.errors import KernelAccessError, UsageError
 from holdfast.rss.config import RssConfig
-from holdfast.rss.fallback import Steering
 from holdfast.rss.report_ask import Headers, ask_headers
+from holdfast.rss.report_hash import BatchHasher, FrameHasher
 from holdfast.rss.report_wire import (
     HEADER_BYTES,
     PREFIX_BYTES,
@@ -22,7 +22,7 @@ from holdfast.rss.report_wire import (
 )
 from holdfast.rss.terms import HashReport
 
-__all__ = ["FrameHasher", "Received", "ReportReader", "Rung", "SteeringHasher"]
+__all__ = ["FrameHasher", "Received", "ReportReader", "Rung"]
 
 # Headers, prefix, and the largest frame: a packet of 65,535 bytes behind a MAC header with tags. What does
 # not fit is lost without a word, so there is room to spare.
@@ -35,32 +35,6 @@ class Rung(StrEnum):
     KERNEL = "kernel"
     BPF = "bpf"
     USER = "user space"
-
-
-class FrameHasher(Protocol):
-    """Hashes in user space what nobody hashed before."""
-
-    def configure(self, config: RssConfig) -> None:
-        """Takes new settings."""
-
-    def hash_batch(self, frames: Sequence[bytes]) -> Sequence[tuple[int, int]]:
-        """Returns (hash value, report type) of each frame; (0, 0) where it is not hashed."""
-
-
-class SteeringHasher:
-    """The fallback, frame by frame."""
-
-    def __init__(self, config: RssConfig) -> None:
-        self._steering = Steering(config)
-
-    def configure(self, config: RssConfig) -> None:
-        """Takes new settings."""
-        self._steering.configure(config)
-
-    def hash_batch(self, frames: Sequence[bytes]) -> Sequence[tuple[int, int]]:
-        """Returns (hash value, report type) of each frame; (0, 0) where it is not hashed."""
-        found = (self._steering.classify(frame) for frame in frames)
-        return [(0, 0) if one.hash is None else (one.hash, one.type.report) for one in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +91,7 @@ class ReportReader:
             raise UsageError("a kernel that reports needs headers of 20 bytes", hint="TUNSETVNETHDRSZ")
         self._cookie = cookie
         self._by_kernel = by_kernel
-        self._hasher = hasher or SteeringHasher(config)
+        self._hasher = hasher or BatchHasher(config)
         if hasher is not None:
             hasher.configure(config)
         self._counts = dict.fromkeys(Rung, 0)

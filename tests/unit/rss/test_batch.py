@@ -68,3 +68,29 @@ def test_short_keys_and_wrong_shapes_are_refused() -> None:
         Batch(KEY).hashes(np.zeros((2, 37), np.uint8))
     with pytest.raises(UsageError):
         Batch(KEY).classify_rows(np.zeros((2, 57), np.uint8), np.array([57, 57]))
+
+
+def test_zeros_at_the_end_are_not_taken_for_filling() -> None:
+    """A frame that ends with zeros, and one that is shorter by them, are told apart."""
+    frames = [
+        frame[: 34 + 20 * six] + bytes(4 + extra)
+        for vector in VECTORS
+        for frame, _, _ in vector.frames()[:1]
+        for six in (frame[12:14] == b"\x86\xdd",)
+        for extra in (-4, -3, -1, 0, 1, 20)
+    ]
+    batch = Batch(KEY)
+    headers = batch.headers(frames)
+    for number, frame in enumerate(frames):
+        kind, data = reference.select(reference.dissect(frame), ALL_TYPES)
+        wanted = reference.toeplitz(KEY, data), kind.report
+        assert struct.unpack_from("<IH", headers, HEADER_BYTES * number + 12) == wanted, frame.hex()
+
+
+def test_every_row_of_a_batch_larger_than_a_chunk() -> None:
+    pick = rssframes.Seeded(52)
+    frames = [rssframes.frame(pick) for _ in range(300)] * 15
+    values, reports = Batch(KEY).classify(frames)
+    assert len(values) == 4500
+    assert values.reshape(15, 300).tolist() == [values[:300].tolist()] * 15
+    assert reports.reshape(15, 300).tolist() == [reports[:300].tolist()] * 15
