@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from holdfast.truth.ground import Ground
     from holdfast.truth.judge import Predictions
     from holdfast.truth.probes import Probed, ProbeSaid
-    from holdfast.truth.run import Said, Task, Trouble
+    from holdfast.truth.run import Event, Said, Task, Trouble
     from holdfast.truth.subject import Subject
 
 __all__ = ["Verified", "command", "verify"]
@@ -171,27 +171,29 @@ def verify(
     """Predict, boot, load, compare; the options are those of the verb. ``found`` has the variants of
     ``bundles``, too.
     """
+    from holdfast.truth.bundles import packages_of
     from holdfast.truth.run import Trouble
+    from holdfast.vm.ahead import root_ahead
 
     version = _loader()
-    grounds = _grounds(kernels, packages)
-    predicted = _predict(found, grounds, version[:2])
     loader = "libbpf-{}.{}.{}".format(*version)
-    tasks = _tasks(found, grounds, loader, accelerator, afresh)
-    if probe:
-        from holdfast.truth.probes import wants_probe
-
-        asked = {ground.id for ground in grounds if wants_probe(ground)}
-        tasks = [replace(task, probe=task.kernel in asked) for task in tasks]
     planned: dict[tuple[int, str], Plan] = {}
-    if bundles:
-        from holdfast.cli.verify_bundles import with_bundles
-        from holdfast.truth.bundles import plans
+    with root_ahead(packages_of(bundles)):
+        grounds = _grounds(kernels, packages)
+        predicted = _predict(found, grounds, version[:2])
+        tasks = _tasks(found, grounds, loader, accelerator, afresh)
+        if probe:
+            from holdfast.truth.probes import wants_probe
 
-        planned = plans(bundles, [ground.facts for ground in grounds], predicted)
-        tasks = with_bundles(tasks, bundles, planned)
-    trials = sum(len(part.trials) for task in tasks for part in task.bundles)
-    heard = _carry_out(tasks, jobs, len(predicted) + trials)
+            asked = {ground.id for ground in grounds if wants_probe(ground)}
+            tasks = [replace(task, probe=task.kernel in asked) for task in tasks]
+        if bundles:
+            from holdfast.cli.verify_bundles import with_bundles
+            from holdfast.truth.bundles import plans
+
+            planned = plans(bundles, [ground.facts for ground in grounds], predicted)
+            tasks = with_bundles(tasks, bundles, planned)
+        heard = _carry_out(tasks, jobs, bundles)
     said, trial_said = heard.said, heard.trials
     troubles = [Trouble(one.id, one.problem) for one in grounds if one.problem] + heard.troubles
     probed = _probed(heard.probes, grounds, troubles)
@@ -264,39 +266,74 @@ class _Heard:
     probes: list[ProbeSaid] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
 
+    def add(self, event: Event) -> bool:
+        """Keep what came; whether it was about a program or a trial."""
+        from holdfast.truth.probes import ProbeSaid
+        from holdfast.truth.run import Said, Trouble
 
-def _carry_out(tasks: list[Task], jobs: int | None, total: int) -> _Heard:
+        if isinstance(event, Trouble):
+            self.troubles.append(event)
+        elif isinstance(event, ProbeSaid):
+            self.probes.append(event)
+        elif isinstance(event, Said):
+            self.said[event.kernel, event.row["sha256"], event.row["program"]] = event
+            return True
+        else:
+            self.trials.append(event)
+            return True
+        return False
+
+
+def _carry_out(tasks: list[Task], jobs: int | None, bundles: Sequence[Bundle]) -> _Heard:
     from contextlib import closing
 
     from holdfast.cli.console import progress
-    from holdfast.truth.probes import ProbeSaid
-    from holdfast.truth.run import Said, Trouble
     from holdfast.truth.workers import carry_out_all, default_jobs, shared_out
 
-    if tasks:
-        from holdfast.vm.qemu import find
-
-        find()  # one line of what is missing, rather than one for each kernel
-    jobs = jobs or default_jobs(len(tasks))
     heard = _Heard()
+    left = _recalled(tasks, heard)
+    if not left:
+        return heard
+    from holdfast.vm.qemu import find
+
+    find()  # one line of what is missing, rather than one for each kernel
+    if any(task.bundles for task in left):
+        from holdfast.cli.verify_bundles import with_proofs_prepared
+
+        left = with_proofs_prepared(left, bundles)
+    programs = sum(len(load.programs) for task in left for load in task.loads)
+    trials = sum(len(part.trials) for task in left for part in task.bundles)
+    jobs = jobs or default_jobs(len(left))
     with (
-        progress("loading", total or None) as step,
-        closing(carry_out_all(shared_out(tasks, jobs), jobs)) as events,
+        progress("loading", programs + trials or None) as step,
+        closing(carry_out_all(shared_out(left, jobs), jobs)) as events,
     ):
         for event in events:
-            if isinstance(event, Trouble):
-                heard.troubles.append(event)
-                continue
-            if isinstance(event, Said):
-                heard.said[event.kernel, event.row["sha256"], event.row["program"]] = event
-            elif isinstance(event, ProbeSaid):
-                heard.probes.append(event)
-                continue
-            else:
-                heard.trials.append(event)
-            step(f"on {event.kernel}")
-    _tell_accelerator(tasks[0].accelerator if tasks else None, heard)
+            if heard.add(event):
+                step(f"on {event.kernel}")
+    _tell_accelerator(left[0].accelerator, heard)
     return heard
+
+
+def _recalled(tasks: list[Task], heard: _Heard) -> list[Task]:
+    """What is left of the tasks; what is remembered of them goes to ``heard``."""
+    from holdfast.cli.console import progress
+    from holdfast.errors import KernelFileError
+    from holdfast.truth.run import recall
+
+    left = []
+    with progress("remembering", len(tasks)) as step:
+        for task in tasks:
+            step(task.kernel)
+            try:
+                events, task = recall(task)
+            except KernelFileError:
+                events = []  # whoever boots it says so
+            for event in events:
+                heard.add(event)
+            if not task.is_done:
+                left.append(task)
+    return left
 
 
 def _tell_accelerator(asked: str | None, heard: _Heard) -> None:

@@ -17,21 +17,19 @@ if TYPE_CHECKING:
     from holdfast.truth.bundles_judge import BundleCase, VariantCase
     from holdfast.truth.run import Task
 
-__all__ = ["explained", "status_of_bundles", "with_bundles"]
+__all__ = ["explained", "status_of_bundles", "with_bundles", "with_proofs_prepared"]
 
 
 def with_bundles(
     tasks: Sequence[Task], bundles: Sequence[Bundle], planned: Mapping[tuple[int, str], Plan]
 ) -> list[Task]:
-    """The tasks with these bundles in them, a task for each kernel; what proofs prepare is made once.
+    """The tasks with these bundles in them, a task for each kernel.
 
-    Raises :exc:`~holdfast.errors.UsageError` for a Python package that a proof needs and that is not here,
-    and what :func:`holdfast.load.prove.prepared` does.
+    Raises :exc:`~holdfast.errors.UsageError` for a Python package that a proof needs and that is not here.
     """
     from importlib.util import find_spec
 
     from holdfast.errors import UsageError
-    from holdfast.load.prove import prepared
     from holdfast.truth.bundles import modules_of, packages_of, part_of
 
     for bundle in bundles:
@@ -41,16 +39,29 @@ def with_bundles(
                     f"the proof of {bundle.name} needs the Python package {name!r}, which is not installed",
                     hint="install it, or put its folder into PYTHONPATH; guests get it from here",
                 )
-    ready = [prepared(one.manifest) for one in bundles]
     return [
         replace(
             task,
             modules=tuple(dict.fromkeys([*task.modules, *modules_of(bundles)])),
             packages=packages_of(bundles),
-            bundles=tuple(
-                part_of(number, planned[number, task.kernel], ready[number]) for number in range(len(bundles))
-            ),
+            bundles=tuple(part_of(number, planned[number, task.kernel]) for number in range(len(bundles))),
         )
+        for task in tasks
+    ]
+
+
+def with_proofs_prepared(tasks: Sequence[Task], bundles: Sequence[Bundle]) -> list[Task]:
+    """The tasks with what the proofs of their bundles prepare, which is made once for all kernels.
+
+    Raises what :func:`holdfast.load.prove.prepared` and :func:`holdfast.truth.bundles.with_prepared` do.
+    """
+    from holdfast.load.prove import prepared
+    from holdfast.truth.bundles import with_prepared
+
+    numbers = sorted({part.number for task in tasks for part in task.bundles})
+    ready = {number: prepared(bundles[number].manifest) for number in numbers}
+    return [
+        replace(task, bundles=tuple(with_prepared(part, ready[part.number]) for part in task.bundles))
         for task in tasks
     ]
 

@@ -11,7 +11,6 @@ from holdfast import sys as kernel
 from holdfast.errors import HoldfastError, LibbpfError, LoadError, PrivilegeError, VerifierError
 from holdfast.libbpf import Messages, errno_text
 from holdfast.load.verifier_log import VerifierLog
-from holdfast.rules.program_types import rule
 from holdfast.terms import ProgramType
 
 __all__ = ["capabilities_to_load", "failed_call", "load_failure", "not_permitted", "program_logs"]
@@ -35,6 +34,8 @@ def capabilities_to_load(program_type: int) -> frozenset[str]:
     """Returns the capabilities that BPF_PROG_LOAD of that type asks for since 5.8 (CAP_SYS_ADMIN replaces
     them all).
     """
+    from holdfast.rules.program_types import rule  # not for those whose loads are not refused
+
     if program_type not in ProgramType.__members__.values() or program_type == ProgramType.UNSPEC:
         return frozenset({"CAP_BPF"})
     return frozenset(rule(ProgramType(program_type)).capabilities)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from holdfast.truth.judge import Predictions
 from holdfast.vm.guest.carry_bundle import FALLBACK, PLAN, variant_trial
 from holdfast.vm.values import pack
 
-__all__ = ["BundlePart", "bundles_of", "modules_of", "packages_of", "part_of", "plans"]
+__all__ = ["BundlePart", "bundles_of", "modules_of", "packages_of", "part_of", "plans", "with_prepared"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class BundlePart:
     """One bundle as one guest gets it: bytes, names and verdicts, what another process and a port can carry.
 
     ``number`` is the bundle's in its run. ``digest`` changes with anything that a trial's end may hang on
-    but the kernel, the loader, and the Python that goes along.
+    but the kernel, the loader, and the Python that goes along, which makes ``prepared``, too.
     """
 
     number: int
@@ -36,8 +36,8 @@ class BundlePart:
     files: Mapping[str, bytes] = field(repr=False)
     verdicts: Sequence[Mapping[str, Any]] = field(repr=False)
     trials: tuple[str, ...]
-    prepared: Any = field(repr=False)
     digest: str
+    prepared: Any = field(default=None, repr=False)
 
 
 def bundles_of(paths: Iterable[str | Path]) -> list[Bundle]:
@@ -64,11 +64,8 @@ def plans(
     }
 
 
-def part_of(number: int, planned: Plan, prepared: Any) -> BundlePart:
-    """What one guest gets of a bundle; ``prepared`` is what :func:`holdfast.load.prove.prepared` returned.
-
-    Raises :exc:`~holdfast.errors.HoldfastError` for a prepared value that cannot be sent.
-    """
+def part_of(number: int, planned: Plan) -> BundlePart:
+    """What one guest gets of a bundle, before its proof was prepared."""
     bundle = planned.bundle
     # from the folder alone, so that the guest sees the name that every bundle's manifest has
     files = {MANIFEST_NAME: bundle.manifest.path.read_bytes()}
@@ -80,11 +77,20 @@ def part_of(number: int, planned: Plan, prepared: Any) -> BundlePart:
     trials = [PLAN, *(variant_trial(one.name) for one in bundle.variants)]
     if bundle.manifest.proof and bundle.fallback and bundle.fallback.python:
         trials.append(FALLBACK)
+    state = blake2b(pack([files, verdicts]), digest_size=32)
+    return BundlePart(number, bundle.name, files, verdicts, tuple(trials), state.hexdigest())
+
+
+def with_prepared(part: BundlePart, value: Any) -> BundlePart:
+    """The part with what :func:`holdfast.load.prove.prepared` returned.
+
+    Raises :exc:`~holdfast.errors.HoldfastError` for a value that cannot be sent.
+    """
     try:
-        state = blake2b(pack([files, verdicts, prepared]), digest_size=32)
+        pack(value)
     except TypeError as error:
-        raise HoldfastError(f"{bundle.name}: what [proof] prepare returned cannot be sent: {error}") from None
-    return BundlePart(number, bundle.name, files, verdicts, tuple(trials), prepared, state.hexdigest())
+        raise HoldfastError(f"{part.name}: what [proof] prepare returned cannot be sent: {error}") from None
+    return replace(part, prepared=value)
 
 
 def _plain(reason: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from holdfast.truth.run import Trouble
 from holdfast.vm.job import Job, JobResult
 from holdfast.vm.python_root import packages
 
-__all__ = ["BundleSaid", "BundleWork", "bundle_key", "bundles_journal"]
+__all__ = ["BundleSaid", "BundleWork", "bundle_key", "bundles_journal", "remembered"]
 
 _CALL: Final = "holdfast.vm.guest.carry_bundle:carry_bundle"
 _SILENCE: Final = 300.0  # seconds for one trial; net/rss takes four under TCG
@@ -45,30 +45,15 @@ class BundleSaid:
 class BundleWork:
     """The jobs of some bundles on one kernel, with what is left over from those that broke.
 
-    ``journal`` has what is remembered; ``parts`` are those of one kernel.
+    ``journal`` is where what is said is kept; ``parts`` are those of one kernel.
     """
 
-    def __init__(self, kernel: str, parts: Iterable[BundlePart], journal: Journal, *, afresh: bool) -> None:
+    def __init__(self, kernel: str, parts: Iterable[BundlePart], journal: Journal) -> None:
         self._kernel = kernel
         self._journal = journal
-        self._parts = {part.digest: part for part in parts}
         self._tried: set[tuple[str, str]] = set()
         self._current: _Chunk | None = None
-        self.remembered: tuple[BundleSaid, ...] = () if afresh else tuple(self._remembered())
-        done = {(one.number, one.trial) for one in self.remembered}
-        self._chunks = deque(
-            (part, trials)
-            for part in self._parts.values()
-            if (trials := tuple(one for one in part.trials if (part.number, one) not in done))
-        )
-
-    def _remembered(self) -> Iterator[BundleSaid]:
-        done: set[tuple[str, str]] = set()
-        for row in self._journal.rows():
-            part, key = self._parts.get(row["sha256"]), (row["sha256"], row["program"])
-            if part is not None and key[1] in part.trials and key not in done:
-                done.add(key)
-                yield BundleSaid(self._kernel, part.number, row["row"], True)
+        self._chunks = deque((part, part.trials) for part in {one.digest: one for one in parts}.values())
 
     @property
     def left(self) -> int:
@@ -117,6 +102,23 @@ class BundleWork:
                 kept = {"sha256": part.digest, "program": row["trial"], "loaded": bool(row["runs"])}
                 self._journal.add(kept | {"errno": None, "row": row})
             yield BundleSaid(self._kernel, part.number, row)
+
+
+def remembered(
+    kernel: str, parts: Iterable[BundlePart], journal: Journal
+) -> tuple[list[BundleSaid], tuple[BundlePart, ...]]:
+    """What ``journal`` has of these bundles, and the bundles with the trials that are left."""
+    of = {part.digest: part for part in parts}
+    said: dict[tuple[str, str], BundleSaid] = {}
+    for row in journal.rows():
+        part, key = of.get(row["sha256"]), (row["sha256"], row["program"])
+        if part is not None and key[1] in part.trials and key not in said:
+            said[key] = BundleSaid(kernel, part.number, row["row"], True)
+    left = [
+        replace(part, trials=tuple(one for one in part.trials if (part.digest, one) not in said))
+        for part in of.values()
+    ]
+    return list(said.values()), tuple(part for part in left if part.trials)
 
 
 def bundle_key(number: int) -> str:

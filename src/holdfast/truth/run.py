@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, Union
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from holdfast.truth.bundles_run import BundleSaid
     from holdfast.truth.probes import ProbeSaid
 
-__all__ = ["Event", "Said", "Task", "Trouble", "carry_out_task"]
+__all__ = ["Event", "Said", "Task", "Trouble", "carry_out_task", "recall"]
 
 _CALL: Final = "holdfast.vm.guest.jobs:load_objects"
 _PROGRAMS: Final = 32  # of a job; libbpf asks its kernel what it can do once for each job
@@ -45,7 +45,8 @@ class Task:
     ``paths`` are the kernel's package or image and its other parts; ``kernel`` is its id; ``folder`` keeps
     the journals, None keeps none; ``accelerator`` as :meth:`holdfast.vm.Guest.boot` takes it; ``afresh`` does
     not look at what is remembered. ``packages`` are those of Python, by import name, that proofs of
-    ``bundles`` need besides Holdfast. With ``probe`` the kernel is asked what it can do at the end.
+    ``bundles`` need besides Holdfast. With ``probe`` the kernel is asked what it can do at the end. ``build``
+    is a digest of what is booted, empty while nobody has read it.
     """
 
     kernel: str
@@ -59,6 +60,12 @@ class Task:
     bundles: tuple[BundlePart, ...] = field(default=(), repr=False)
     packages: tuple[str, ...] = ()
     probe: bool = False
+    build: bytes = field(default=b"", repr=False)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing of it is left to do."""
+        return not (any(load.programs for load in self.loads) or self.bundles or self.probe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,41 +97,55 @@ Event = Union[Said, Trouble, "BundleSaid", "ProbeSaid"]
 """What comes of a task, one by one."""
 
 
+def recall(task: Task) -> tuple[list[Event], Task]:
+    """What is remembered of a task, and the task with what is left of it. Boots nothing.
+
+    Raises :exc:`~holdfast.errors.KernelFileError` for a kernel that cannot be read.
+    """
+    build = task.build or _digest(task)
+    events: list[Event] = []
+    if task.afresh:
+        return events, replace(task, build=build)
+    wanted = {(load.sha256, program) for load in task.loads for program in load.programs}
+    for row in _journal(task, build).rows():
+        key = row["sha256"], row["program"]
+        if key in wanted:
+            wanted.discard(key)
+            events.append(Said(task.kernel, row, True))
+    loads = [
+        replace(load, programs=tuple(one for one in load.programs if (load.sha256, one) in wanted))
+        for load in task.loads
+    ]
+    bundles = task.bundles
+    if bundles:
+        from holdfast.truth.bundles_run import remembered
+
+        said, bundles = remembered(task.kernel, bundles, _bundles_journal(task, build))
+        events += said
+    left = tuple(load for load in loads if load.programs)
+    return events, replace(task, loads=left, bundles=bundles, build=build)
+
+
 def carry_out_task(task: Task, *, boots: int = _BOOTS) -> Iterator[Event]:
     """What the kernel said to each program and of each bundle, those first that are remembered.
 
     Raises :exc:`~holdfast.errors.KernelFileError` for a kernel that cannot be read or booted at all.
     """
-    unpacked = None if task.paths[0].is_file() else _unpacked(task, b"")
-    build = _digest(unpacked.boot_file() if unpacked else task.paths[0])
-    journal = Journal(task.folder / journal_name(task.kernel, build, task.loader) if task.folder else None)
-    wanted = {(load.sha256, program) for load in task.loads for program in load.programs}
-    done: set[tuple[str, str]] = set()
-    for row in () if task.afresh else journal.rows():
-        key = row["sha256"], row["program"]
-        if key in wanted - done:
-            done.add(key)
-            yield Said(task.kernel, row, True)
-    left = [
-        (load, programs)
-        for load in task.loads
-        if (programs := tuple(one for one in load.programs if (load.sha256, one) not in done))
-    ]
-    works: list[_Work] = [_Loads(task.kernel, left, journal)]
-    if task.bundles:
-        from holdfast.truth.bundles_run import BundleWork, bundles_journal
+    events, left = recall(task)
+    yield from events
+    if left.is_done:
+        return
+    parts = [(load, load.programs) for load in left.loads]
+    works: list[_Work] = [_Loads(task.kernel, parts, _journal(left, left.build))]
+    if left.bundles:
+        from holdfast.truth.bundles_run import BundleWork
 
-        kept = bundles_journal(task.folder, task.kernel, build, task.loader, task.packages)
-        bundles = BundleWork(task.kernel, task.bundles, kept, afresh=task.afresh)
-        yield from bundles.remembered
-        works.append(bundles)
-    if task.probe:
+        works.append(BundleWork(task.kernel, left.bundles, _bundles_journal(left, left.build)))
+    if left.probe:
         from holdfast.truth.probes import ProbeWork
 
         works.append(ProbeWork(task.kernel))
-    if not any(work.left for work in works):
-        return
-    kernel = unpacked or _unpacked(task, build)
+    kernel = _unpacked(left)
 
     def boot() -> Guest:
         return Guest.boot(kernel, modules=task.modules, packages=task.packages, accelerator=task.accelerator)
@@ -132,11 +153,25 @@ def carry_out_task(task: Task, *, boots: int = _BOOTS) -> Iterator[Event]:
     yield from _carry_out(task.kernel, works, boot, boots)
 
 
-def _unpacked(task: Task, build: bytes) -> BootKernel:
-    return boot_kernel(task.paths, task.modules, build, task.folder if build else None)
+def _journal(task: Task, build: bytes) -> Journal:
+    return Journal(task.folder / journal_name(task.kernel, build, task.loader) if task.folder else None)
 
 
-def _digest(file: Path | bytes) -> bytes:
+def _bundles_journal(task: Task, build: bytes) -> Journal:
+    from holdfast.truth.bundles_run import bundles_journal
+
+    return bundles_journal(task.folder, task.kernel, build, task.loader, task.packages)
+
+
+def _unpacked(task: Task) -> BootKernel:
+    # a folder is a kernel that is unpacked already
+    folder = task.folder if task.paths[0].is_file() else None
+    return boot_kernel(task.paths, task.modules, task.build, folder)
+
+
+def _digest(task: Task) -> bytes:
+    path = task.paths[0]
+    file = path if path.is_file() else _unpacked(task).boot_file()
     if isinstance(file, bytes):
         return sha256(file).digest()
     try:

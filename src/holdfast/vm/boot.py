@@ -38,7 +38,9 @@ PORT_MODULES = ("virtio_pci", "virtio_console")
 # Nothing is changed that a program could feel. oops=panic: a kernel that is damaged says nothing more.
 # no_timer_check, as the kernel does for itself under KVM: a guest that does not get to run for a while takes
 # its timer for broken and panics (check_timer() of arch/x86/kernel/apic/io_apic.c).
-_ARGUMENTS = "console=ttyS0 quiet panic=-1 oops=panic no_timer_check"
+# cryptomgr.notests: a second of each boot without KVM is the kernel's test of its own ciphers
+# (crypto/testmgr.c).
+_ARGUMENTS = "console=ttyS0 quiet panic=-1 oops=panic no_timer_check cryptomgr.notests"
 _KVM_PATIENCE = 10.0  # seconds to user space before KVM is taken for broken; it needs less than two
 _GRACE = 30.0  # seconds for the guest's own watch over a job to speak, before the guest counts as hung
 _CHUNK = 1 << 18  # bytes

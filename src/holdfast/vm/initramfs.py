@@ -8,9 +8,11 @@ whole is a file in memory that has no name and is gone when nobody has it open.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from holdfast.kernels.cache import Cache, digest, folder
@@ -19,15 +21,19 @@ from holdfast.vm.guest.loader import loader_file
 from holdfast.vm.modules import Insertion
 from holdfast.vm.python_root import INTERPRETER, Source, interpreter, packages, search_path
 
-__all__ = ["MODULES", "PLAN", "build", "in_memory"]
+__all__ = ["MODULES", "PLAN", "archives", "archives_are_there", "build", "in_memory"]
 
 PLAN = "/holdfast/plan.json"
 MODULES = "/holdfast/modules"
+_LOCK = "archives.lock"
 _KEEP = 6  # archives: two or three for each interpreter and version of the packages
 _INIT = """\
 #!{interpreter} -ISB
-import sys
+import gc, sys
+gc.disable()
 sys.path += {folders!r}
+from holdfast.vm.guest.later import later
+later("inspect", "ipaddress")
 from holdfast.vm.guest.init import main
 main()
 """
@@ -48,9 +54,8 @@ def build(
     """
     others = tuple(with_packages)
     names = ("holdfast", *others)
-    library, environment = loader_file()
-    sources = (interpreter(lean=not others), packages(names, [] if library is None else [library]))
-    kept = [_archive(source) for source in sources]
+    environment = loader_file()[1]
+    kept = archives(others)
     plan = {"environment": environment, "modules": [name for name, _ in insertion.order]}
     own = Archive()
     own.folder("/dev")
@@ -67,6 +72,17 @@ def build(
     return in_memory("initramfs", *kept, own.to_bytes())
 
 
+def archives(with_packages: Iterable[str] = ()) -> list[bytes | memoryview]:
+    """Return the archives that many boots share, built and kept where they are not there yet."""
+    return [_archive(source) for source in _sources(with_packages)]
+
+
+def archives_are_there(with_packages: Iterable[str] = ()) -> bool:
+    """Return whether :func:`archives` has nothing to build, or nowhere to keep what it builds."""
+    cache = _cache()
+    return cache.path is None or all((cache.path / _name(one)).exists() for one in _sources(with_packages))
+
+
 def in_memory(name: str, *parts: bytes | memoryview) -> int:
     """Return a descriptor of a file in memory that holds these parts, the caller's to close."""
     fd = os.memfd_create(f"holdfast-{name}", os.MFD_CLOEXEC)
@@ -81,19 +97,52 @@ def in_memory(name: str, *parts: bytes | memoryview) -> int:
     return fd
 
 
+def _sources(with_packages: Iterable[str]) -> tuple[Source, Source]:
+    others = tuple(with_packages)
+    library, _ = loader_file()
+    own = packages(("holdfast", *others), [] if library is None else [library])
+    return interpreter(lean=not others), own
+
+
 def _archive(source: Source) -> bytes | memoryview:
-    home = folder()
-    cache = Cache(None if home is None else home / "vm")
-    name = digest("archive 1", source.key) + ".cpio"
+    cache, name = _cache(), _name(source)
     found = cache.get(name)
-    if found is not None:
-        _touch(cache.path, name)
-        return found
-    content = source.build()
-    cache.put(name, content)
-    if cache.path is not None:
-        _prune(cache.path)
-    return content
+    if found is None:
+        with _alone(cache.path):
+            found = cache.get(name)  # another process may have built it meanwhile
+            if found is None:
+                content = source.build()
+                cache.put(name, content)
+                if cache.path is not None:
+                    _prune(cache.path)
+                return content
+    _touch(cache.path, name)
+    return found
+
+
+def _cache() -> Cache:
+    home = folder()
+    return Cache(None if home is None else home / "vm")
+
+
+def _name(source: Source) -> str:
+    return digest("archive 1", source.key) + ".cpio"
+
+
+@contextlib.contextmanager
+def _alone(home: Path | None) -> Iterator[None]:
+    """Keep other processes from building the same; where that cannot be, they do so in vain."""
+    lock = None
+    if home is not None:
+        with contextlib.suppress(OSError):
+            home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = os.open(home / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
 
 
 def _touch(home: Path | None, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -25,7 +26,7 @@ from holdfast.report.cases import State
 from holdfast.report.junit import junit
 from holdfast.terms import Verdict
 from holdfast.truth import ground, run, workers
-from holdfast.truth.bundles import bundles_of, modules_of, packages_of, part_of, plans
+from holdfast.truth.bundles import bundles_of, modules_of, packages_of, part_of, plans, with_prepared
 from holdfast.truth.bundles_judge import BundleCase, bundle_cases
 from holdfast.truth.bundles_rows import bundle_case_row, case_of_bundle
 from holdfast.truth.bundles_run import BundleSaid
@@ -33,6 +34,7 @@ from holdfast.truth.bundles_text import bundle_lines, bundles_summary, bundles_t
 from holdfast.truth.judge import predictions
 from holdfast.truth.run import Task, Trouble, carry_out_task
 from holdfast.truth.subject import subjects
+from holdfast.vm import ahead
 from holdfast.vm.errors import GuestError
 from holdfast.vm.job import Job, JobResult
 from holdfast.vm.values import pack, unpack
@@ -111,20 +113,21 @@ def test_plans_are_made_of_the_verdicts_that_there_are(bundle: Bundle, tmp_path:
 
 
 def test_a_part_can_be_sent(bundle: Bundle) -> None:
-    part = part_of(3, planned(bundle), [b"frames", 1])
+    part = part_of(3, planned(bundle))
     assert part.trials == TRIALS and set(part.files) == {"holdfast.toml", "first.bpf.o", "second.bpf.o"}
     verdicts = unpack(pack(list(part.verdicts)))
     assert verdicts[0]["verdict"] == "FAILS" and PlanReason(**verdicts[0]["reasons"][0]) == WRONG
-    assert part.digest == part_of(0, planned(bundle), [b"frames", 1]).digest
-    assert part.digest != part_of(3, planned(bundle), [b"frames", 2]).digest
-    assert part.digest != part_of(3, planned(bundle, Verdict.LOADS), [b"frames", 1]).digest
+    assert part.digest == part_of(0, planned(bundle)).digest
+    assert part.digest != part_of(3, planned(bundle, Verdict.LOADS)).digest
+    ready = with_prepared(part, [b"frames", 2])
+    assert ready.prepared == [b"frames", 2] and ready.digest == part.digest
     with pytest.raises(HoldfastError, match="cannot be sent"):
-        part_of(0, planned(bundle), {1, 2})
+        with_prepared(part, {1, 2})
 
 
 def test_without_a_proof_the_fallback_is_no_trial(tmp_path: Path) -> None:
     plain = Bundle.open(write_bundle(tmp_path, MINIMAL, "first.bpf.o", "second.bpf.o"))
-    assert part_of(0, planned(plain), None).trials == TRIALS[:3]
+    assert part_of(0, planned(plain)).trials == TRIALS[:3]
     assert prepared(plain.manifest) is None
 
 
@@ -173,10 +176,10 @@ class FakeGuest:
 @pytest.fixture
 def task(monkeypatch: pytest.MonkeyPatch, bundle: Bundle, tmp_path: Path) -> Task:
     monkeypatch.setattr(run, "Guest", FakeGuest)
-    monkeypatch.setattr(run, "_unpacked", lambda task, build: task.kernel)
+    monkeypatch.setattr(run, "_unpacked", lambda task: task.kernel)
     FakeGuest.left, FakeGuest.boots = {}, []
     (tmp_path / "kernel.deb").write_bytes(b"a package")
-    part = part_of(0, planned(bundle), None)
+    part = part_of(0, planned(bundle))
     return Task("k", (tmp_path / "kernel.deb",), (), ("tun",), "libbpf-1.7.0", bundles=(part,))
 
 
@@ -211,6 +214,8 @@ def test_an_interrupted_run_goes_on(task: Task, tmp_path: Path) -> None:
     # what broke is not remembered
     assert isinstance(again[-1], BundleSaid) and again[-1].trial == "variant second"
     assert not any(one.remembered for one in carry_out_task(replace(kept, afresh=True)))  # type: ignore[union-attr]
+    (part,) = run.recall(kept)[1].bundles
+    assert part.trials == ("variant second",)
 
 
 # ------------------------------------------------------------ what is said of it
@@ -334,6 +339,7 @@ def test_the_verb(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(ground, "grounds", lambda *_, **__: [ground.Ground(kernel(), (tmp_path / "k.deb",))])
     monkeypatch.setattr(workers, "carry_out_all", made_up)
     monkeypatch.setattr(verify, "_loader", lambda: (1, 7, 0))
+    monkeypatch.setattr(ahead, "root_ahead", lambda _: nullcontext())
 
     def verb(*words: str) -> Result:
         result = CliRunner().invoke(verify.command, [str(tmp_path), *words], standalone_mode=False)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -11,7 +12,7 @@ import pytest
 
 from holdfast.truth import run, workers
 from holdfast.truth.journal import Journal
-from holdfast.truth.run import Said, Task, Trouble, carry_out_task
+from holdfast.truth.run import Said, Task, Trouble, carry_out_task, recall
 from holdfast.truth.subject import Load
 from holdfast.vm.errors import GuestError
 from holdfast.vm.job import Job, JobResult
@@ -67,7 +68,7 @@ class FakeGuest:
 @pytest.fixture(autouse=True)
 def guests(monkeypatch: pytest.MonkeyPatch) -> type[FakeGuest]:
     monkeypatch.setattr(run, "Guest", FakeGuest)
-    monkeypatch.setattr(run, "_unpacked", lambda task, build: task.kernel)
+    monkeypatch.setattr(run, "_unpacked", lambda task: task.kernel)
     FakeGuest.boots, FakeGuest.left, FakeGuest.loaded = [], {}, []
     return FakeGuest
 
@@ -84,7 +85,7 @@ def task(package: Path, *programs: str, folder: Path | None = None, **more: Any)
     return Task(more.pop("kernel", "k"), (package,), (first,), ("nf_tables",), "libbpf-1.7.0", folder, **more)
 
 
-def told(events: Iterable[Said | Trouble]) -> list[tuple[str | None, object]]:
+def told(events: Iterable[Any]) -> list[tuple[str | None, object]]:
     return [
         (one.row["program"], one.row["loaded"]) if isinstance(one, Said) else (one.program, one.message)
         for one in events
@@ -140,6 +141,19 @@ def test_an_interrupted_run_goes_on(package: Path, tmp_path: Path) -> None:
     assert FakeGuest.boots == []
     assert len(list(carry_out_task(task(package, "a", folder=tmp_path / "kept", afresh=True)))) == 1
     assert len(FakeGuest.boots) == 1
+
+
+def test_what_is_left_is_told_without_booting(package: Path, tmp_path: Path) -> None:
+    asked = task(package, "a", "b", folder=tmp_path / "kept")
+    events, left = recall(asked)
+    assert events == [] and left.loads == asked.loads and left.build and not left.is_done
+    list(carry_out_task(task(package, "b", folder=tmp_path / "kept")))
+    events, left = recall(asked)
+    assert told(events) == [("b", True)] and left.loads[0].programs == ("a",)
+    assert recall(replace(asked, afresh=True))[0] == []
+    list(carry_out_task(left))
+    events, left = recall(asked)
+    assert len(events) == 2 and left.is_done and not replace(left, probe=True).is_done
 
 
 def test_another_build_or_loader_is_not_remembered(package: Path, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -23,12 +25,13 @@ from holdfast.kernels.probe_plain import to_plain
 from holdfast.kernels.probed import ProbeFacts
 from holdfast.terms import MapType
 from holdfast.truth import ground, rows, workers
+from holdfast.truth import run as truth_run
 from holdfast.truth.ground import Ground
 from holdfast.truth.probes import ProbeSaid
 from holdfast.truth.rows import Truth, TruthRow
 from holdfast.truth.run import Event, Said, Task, Trouble
 from holdfast.truth.words import WordsClass
-from holdfast.vm import qemu
+from holdfast.vm import ahead, qemu
 from holdfast.vm.errors import GuestError
 
 KERNEL = "file/6.12.0"
@@ -77,6 +80,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result
     )
     monkeypatch.setattr(workers, "carry_out_all", made_up)
     monkeypatch.setattr(qemu, "find", lambda: None)
+    monkeypatch.setattr(ahead, "root_ahead", lambda _: nullcontext())
     monkeypatch.setattr(verify, "_loader", lambda: (1, 7, 0))
     monkeypatch.setattr(verify_score, "_facts", lambda truth, selectors: (facts, []))
     ANSWERS.clear()
@@ -124,6 +128,21 @@ def test_without_qemu_there_is_one_line(
     monkeypatch.setattr(qemu, "find", find)
     error = run(two).exception
     assert isinstance(error, GuestError)
+
+
+def test_what_is_remembered_needs_no_qemu(
+    run: Callable[..., Result], two: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def find() -> None:
+        raise GuestError("qemu-system-x86_64 is not installed")
+
+    def recall(task: Task) -> tuple[list[Event], Task]:
+        return list(made_up([task], 1)), replace(task, loads=())
+
+    monkeypatch.setattr(qemu, "find", find)
+    monkeypatch.setattr(truth_run, "recall", recall)
+    result = run(two)
+    assert status(result) == 0 and "2 of 2 verdicts right" in result.stdout
 
 
 def test_kernels_are_asked_and_what_they_say_is_kept(

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
 from tests.cpioreader import entries
 
-from holdfast.vm import initramfs
+from holdfast.vm import ahead, initramfs
 from holdfast.vm.modules import Insertion
 
 INSERTION = Insertion((("virtio", b"\x7fELF v"), ("dummy", b"\x7fELF d")), ())
@@ -69,3 +70,57 @@ def test_the_parts_are_kept_and_those_in_use_stay(monkeypatch: pytest.MonkeyPatc
     damaged.write_bytes(damaged.read_bytes()[:-1])
     made()
     assert Counted.built == 13
+
+
+def test_two_processes_build_one_archive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one builds, another one waits, and then finds it."""
+    order: list[str] = []
+    begun = threading.Event()
+
+    class Slow(Counted):
+        def build(self) -> bytes:
+            begun.set()
+            order.append("builds")
+            second.join(0.2)  # it cannot end while this one builds
+            order.append("built")
+            return super().build()
+
+    def wait_for_it() -> None:
+        begun.wait()
+        initramfs._archive(Counted("slow"))
+        order.append("found")
+
+    second = threading.Thread(target=wait_for_it)
+    second.start()
+    initramfs._archive(Slow("slow"))
+    second.join()
+    assert order == ["builds", "built", "found"] and Counted.built == 1
+
+
+def test_what_is_there_is_not_built_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+
+    class Builder:
+        def __init__(self, line: list[str], **_: object) -> None:
+            started.append(line)
+
+        def __enter__(self) -> Builder:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            started.append(["waited"])
+
+        def kill(self) -> None:
+            started.append(["killed"])
+
+    monkeypatch.setattr(ahead.subprocess, "Popen", Builder)
+    with ahead.root_ahead(["numpy"]):
+        assert started[0][-1] == "numpy"
+    assert started[1:] == [["waited"]]
+    with pytest.raises(KeyboardInterrupt), ahead.root_ahead():
+        raise KeyboardInterrupt
+    assert started[-2:] == [["killed"], ["waited"]]
+    started.clear()
+    made()
+    with ahead.root_ahead():
+        assert not started

@@ -7,6 +7,7 @@ panics, which ends the machine.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -54,7 +55,8 @@ def main() -> None:
 
 def _prepare() -> None:
     """Import and open here once what each job would have to."""
-    import holdfast.load.session  # noqa: F401
+    import holdfast.vm.guest.jobs
+    import holdfast.vm.guest.load_alone  # noqa: F401
     from holdfast.errors import LibbpfError
     from holdfast.libbpf import library
 
@@ -62,6 +64,9 @@ def _prepare() -> None:
         library()
     except LibbpfError as error:  # jobs that load will say the same
         sys.stderr.write(f"holdfast: {error.message}\n")
+    # /init switched it off: what is imported stays, here and in the processes of all jobs
+    gc.freeze()
+    gc.enable()
 
 
 def _find_port() -> str:
