@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m bench.rss``: what steering one packet costs, next to QEMU's own program.
+"""``python -m bench.rss``: what steering one packet costs, next to QEMU's own program and DPDK's.
 
 All programs steer the same packets in one run on one kernel, by BPF_PROG_TEST_RUN. They take turns, forwards
 and backwards, so that whatever else the machine does meets all of them. QEMU's object is taken from
@@ -20,6 +20,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Final
 
+from bench import rss_dpdk
 from bench.rss_results import Results, Size, document, lines
 from bench.rss_subjects import (
     PACKETS,
@@ -77,7 +78,7 @@ def main() -> int:
             print(line)
     # QEMU's and the simple variants know no tunnels: wrong for VXLAN, and said so, not failures.
     plain = [pair for pair in results.wrong if pair[1] != "vxlan" or "tunnel" in pair[0]]
-    return int(any(program != QEMU for program, _ in plain))
+    return int(any(program != QEMU and not program.startswith(rss_dpdk.NAME) for program, _ in plain))
 
 
 def _measure(rounds: int, repeat: int, notes: list[str]) -> Results:
@@ -91,6 +92,7 @@ def _measure(rounds: int, repeat: int, notes: list[str]) -> Results:
         qemu = load_qemu(stack, corpus, notes)
         if qemu is not None:
             steerers.append(qemu)
+        steerers += rss_dpdk.load_dpdk(stack, notes)
         if not steerers:
             raise HoldfastError("there is nothing to measure", hint="; ".join(notes))
         ours = flows()
