@@ -53,6 +53,7 @@ bench-rss: setup
 	@$(PYTHON) -m bench.rss
 	@$(PYTHON) -m bench.rss_keys
 	@$(PYTHON) -m bench.rss_batch
+	@$(PYTHON) -m bench.rss_tap
 
 # What is predicted against the rows that guests gave before (tests/truth/rows.tsv). Boots nothing; seconds.
 score: corpus
