@@ -53,6 +53,14 @@ _ROWS = Path("tests/truth/rows.tsv")
     "--jobs", type=click.IntRange(1), metavar="N", help="Guests at once.  [default: cores and memory]"
 )
 @click.option("--accelerator", type=click.Choice(["kvm", "tcg"]), help="Use just this one.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1.0, 86400.0),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="A program, or a trial of a bundle, that takes longer counts as hung; longer on a busy machine.",
+)
 @click.option("--afresh", is_flag=True, help="Load again what was loaded in runs before.")
 @click.option(
     "--probe",
@@ -86,6 +94,7 @@ def command(
     packages: tuple[Path, ...],
     jobs: int | None,
     accelerator: str | None,
+    timeout: float,
     afresh: bool,
     probe: bool,
     score: bool,
@@ -134,6 +143,7 @@ def command(
         afresh=afresh,
         bundles=bundles,
         probe=probe,
+        timeout=timeout,
     )
     if rows is not None:
         _keep(rows, found, done)
@@ -167,6 +177,7 @@ def verify(
     afresh: bool = False,
     bundles: Sequence[Bundle] = (),
     probe: bool = False,
+    timeout: float | None = None,
 ) -> Verified:
     """Predict, boot, load, compare; the options are those of the verb. ``found`` has the variants of
     ``bundles``, too.
@@ -182,6 +193,8 @@ def verify(
         grounds = _grounds(kernels, packages)
         predicted = _predict(found, grounds, version[:2])
         tasks = _tasks(found, grounds, loader, accelerator, afresh)
+        if timeout is not None:
+            tasks = [replace(task, silence=timeout) for task in tasks]
         if probe:
             from holdfast.truth.probes import wants_probe
 

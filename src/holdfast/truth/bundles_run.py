@@ -21,7 +21,6 @@ from holdfast.vm.python_root import packages
 __all__ = ["BundleSaid", "BundleWork", "bundle_key", "bundles_journal", "remembered"]
 
 _CALL: Final = "holdfast.vm.guest.carry_bundle:carry_bundle"
-_SILENCE: Final = 300.0  # seconds for one trial; net/rss takes four under TCG
 
 _Chunk = tuple[BundlePart, tuple[str, ...]]
 
@@ -45,11 +44,13 @@ class BundleSaid:
 class BundleWork:
     """The jobs of some bundles on one kernel, with what is left over from those that broke.
 
-    ``journal`` is where what is said is kept; ``parts`` are those of one kernel.
+    ``journal`` is where what is said is kept; ``parts`` are those of one kernel; ``silence`` is how many
+    seconds a trial may take.
     """
 
-    def __init__(self, kernel: str, parts: Iterable[BundlePart], journal: Journal) -> None:
+    def __init__(self, kernel: str, parts: Iterable[BundlePart], journal: Journal, silence: float) -> None:
         self._kernel = kernel
+        self._silence = silence
         self._journal = journal
         self._tried: set[tuple[str, str]] = set()
         self._current: _Chunk | None = None
@@ -73,7 +74,7 @@ class BundleWork:
             "trials": trials,
             "prepared": part.prepared,
         }
-        return Job(f"bundle {part.name}", _CALL, arguments, _SILENCE)
+        return Job(f"bundle {part.name}", _CALL, arguments, self._silence)
 
     def take(self, result: JobResult) -> Iterator[BundleSaid | Trouble]:
         """What the job that :meth:`next` gave has said, and trouble that does not go away by a second try."""

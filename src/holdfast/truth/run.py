@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from holdfast.truth.bundles_run import BundleSaid
     from holdfast.truth.probes import ProbeSaid
 
-__all__ = ["Event", "Said", "Task", "Trouble", "carry_out_task", "recall"]
+__all__ = ["SILENCE", "Event", "Said", "Task", "Trouble", "carry_out_task", "recall"]
 
 _CALL: Final = "holdfast.vm.guest.jobs:load_objects"
 _PROGRAMS: Final = 32  # of a job; libbpf asks its kernel what it can do once for each job
 _BYTES: Final = 8 << 20  # of objects in a job
-_SILENCE: Final = 300.0  # seconds for one program; the longest of Debian's take some 20 s under TCG
+SILENCE: Final = 300.0
+"""Seconds for one program, or one trial of a bundle. The longest of Debian's take some 20 s under TCG."""
 _BOOTS: Final = 8  # of one kernel
 
 
@@ -46,7 +47,8 @@ class Task:
     the journals, None keeps none; ``accelerator`` as :meth:`holdfast.vm.Guest.boot` takes it; ``afresh`` does
     not look at what is remembered. ``packages`` are those of Python, by import name, that proofs of
     ``bundles`` need besides Holdfast. With ``probe`` the kernel is asked what it can do at the end. ``build``
-    is a digest of what is booted, empty while nobody has read it.
+    is a digest of what is booted, empty while nobody has read it. ``silence`` is how many seconds a program,
+    or a trial, may take before its guest counts as hung.
     """
 
     kernel: str
@@ -61,6 +63,7 @@ class Task:
     packages: tuple[str, ...] = ()
     probe: bool = False
     build: bytes = field(default=b"", repr=False)
+    silence: float = SILENCE
 
     @property
     def is_done(self) -> bool:
@@ -136,11 +139,11 @@ def carry_out_task(task: Task, *, boots: int = _BOOTS) -> Iterator[Event]:
     if left.is_done:
         return
     parts = [(load, load.programs) for load in left.loads]
-    works: list[_Work] = [_Loads(task.kernel, parts, _journal(left, left.build))]
+    works: list[_Work] = [_Loads(task.kernel, parts, _journal(left, left.build), task.silence)]
     if left.bundles:
         from holdfast.truth.bundles_run import BundleWork
 
-        works.append(BundleWork(task.kernel, left.bundles, _bundles_journal(left, left.build)))
+        works.append(BundleWork(task.kernel, left.bundles, _bundles_journal(left, left.build), task.silence))
     if left.probe:
         from holdfast.truth.probes import ProbeWork
 
@@ -220,8 +223,9 @@ def _carry_out(kernel: str, works: Sequence[_Work], boot: Callable[[], Guest], b
 class _Loads:
     """Programs, each on its own (:class:`_Work`)."""
 
-    def __init__(self, kernel: str, parts: Iterable[_Part], journal: Journal) -> None:
+    def __init__(self, kernel: str, parts: Iterable[_Part], journal: Journal, silence: float) -> None:
         self._kernel = kernel
+        self._silence = silence
         self._journal = journal
         self._chunks = deque(_chunks(parts))
         self._current: list[_Part] = []
@@ -233,7 +237,7 @@ class _Loads:
 
     def next(self) -> Job | None:
         self._current = self._chunks.popleft() if self._chunks else []
-        return _job(self._current) if self._current else None
+        return _job(self._current, self._silence) if self._current else None
 
     def take(self, result: JobResult) -> Iterator[Said | Trouble]:
         yield from self.answers(result.parts)
@@ -265,12 +269,12 @@ class _Loads:
             yield Said(self._kernel, row)
 
 
-def _job(chunk: list[_Part]) -> Job:
+def _job(chunk: list[_Part], silence: float) -> Job:
     objects = [
         {"name": Path(load.name).name, "content": load.content, "programs": list(programs)}
         for load, programs in chunk
     ]
-    return Job(f"{len(objects)} objects from {objects[0]['name']}", _CALL, {"objects": objects}, _SILENCE)
+    return Job(f"{len(objects)} objects from {objects[0]['name']}", _CALL, {"objects": objects}, silence)
 
 
 def _chunks(parts: Iterable[_Part]) -> Iterator[list[_Part]]:

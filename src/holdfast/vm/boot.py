@@ -27,8 +27,9 @@ from holdfast.vm.frames import Decoder, FrameError, Kind, encode
 from holdfast.vm.initramfs import build, in_memory
 from holdfast.vm.job import Job, JobResult
 from holdfast.vm.kernel import BootKernel
-from holdfast.vm.modules import insertion
+from holdfast.vm.modules import insertion, normal
 from holdfast.vm.qemu import command, find
+from holdfast.vm.required import require
 from holdfast.vm.values import ValueFormatError, pack, unpack
 
 __all__ = ["PORT_MODULES", "Guest"]
@@ -99,6 +100,7 @@ class Guest:
         """
         if accelerator not in (None, "kvm", "tcg"):
             raise UsageError(f"there is no accelerator {accelerator!r}", hint="there are kvm and tcg")
+        require(kernel.release, kernel.config, {normal(one.name) for one in kernel.modules})
         inserted = insertion([*PORT_MODULES, *modules], kernel.modules)
         absent = tuple(name for name in inserted.absent if name not in PORT_MODULES)
         boot_file = kernel.boot_file()

@@ -9,16 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests import bootkernels
 from tests.clang import compile_c
 
-from holdfast.errors import UsageError
+from holdfast.errors import KernelFileError, UsageError
 from holdfast.kernels.probe_plain import from_plain
 from holdfast.terms import MapType
-from holdfast.vm import BootKernel, Guest, GuestError, Job, carry_out
+from holdfast.vm import BootKernel, Guest, GuestError, Job, boot, carry_out
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -169,3 +170,43 @@ def test_nothing_stays(kernel: BootKernel, tmp_path: Path, number: signal.Signal
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert not [one for one in set(Path("/tmp").iterdir()) - before if "holdfast" in one.name]
+
+
+# A real-time loop on the only processor: nothing else runs any more, the guest's own watch neither.
+SEIZE = """
+import os
+open("/proc/sys/kernel/sched_rt_runtime_us", "w").write("-1")
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(99))
+while True:
+    pass
+"""
+
+
+def test_a_guest_that_hangs_is_ended_by_the_host(kernel: BootKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boot, "_GRACE", 3.0)
+    hang = Job("seize", "timeit:timeit", {"stmt": SEIZE, "number": 1}, timeout=3.0)
+    pids: list[int] = []
+
+    def booted() -> Guest:
+        guest = Guest.boot(kernel)
+        assert guest._process is not None
+        pids.append(guest._process.pid)
+        if len(pids) == 1:
+            os.kill(pids[0], signal.SIGKILL)
+        return guest
+
+    results = list(carry_out(booted, [UNAME, hang, UNAME]))
+    assert [(one.ok, one.lost) for one in results] == [(False, True), (False, True), (True, False)]
+    assert "is lost during uname: it died" in results[0].problem
+    assert "is lost during seize: it failed to answer within 3 s" in results[1].problem
+    assert len(pids) == 3 and not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_a_kernel_whose_port_is_nowhere(kernel: BootKernel) -> None:
+    """The oldest kernels have the port's drivers as modules: without those nothing is booted in vain."""
+    with pytest.raises(KernelFileError) as caught:
+        Guest.boot(replace(kernel, modules=()))
+    assert "virtio_console" in caught.value.message and "modules" in str(caught.value.hint)
+    # nothing tells before: the guest does
+    with pytest.raises(GuestError, match="there is no virtio port"):
+        Guest.boot(replace(kernel, modules=(), config=None))
