@@ -182,7 +182,9 @@ while True:
 """
 
 
-def test_a_guest_that_hangs_is_ended_by_the_host(kernel: BootKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guest_that_is_killed_or_hangs_costs_one_job(
+    kernel: BootKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(boot, "_GRACE", 3.0)
     hang = Job("seize", "timeit:timeit", {"stmt": SEIZE, "number": 1}, timeout=3.0)
     pids: list[int] = []
