@@ -3,9 +3,9 @@
 
 A TAP with four queues in a network namespace of its own; bursts of 256 frames are sent to it by sendmmsg on a
 packet socket past the queueing discipline, and read from its queues (bench/tap.c). Everything happens in one
-process, so its CPU time is all that a frame costs: the choice of a queue, by the TAP itself (a flow table) or by
-a steering program, the queue, and the reader. Programs take turns, forwards and backwards; ratios are of one
-round.
+process, so its CPU time is all that a frame costs: the choice of a queue, by the TAP itself (a flow table) or
+by a steering program, the queue, and the reader. Programs take turns, forwards and backwards; each ratio is
+of one round.
 
 Exit status: 0 measured; 1 frames went missing or to queues that the settings do not name, or there is nothing
 to measure.

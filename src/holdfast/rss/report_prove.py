@@ -2,12 +2,14 @@
 """The proof of net/rss-report: frames through a TAP are read with the hash and type that they ought to have.
 
 Values come from :mod:`holdfast.rss.reference`. Besides plain frames: such as come past tc or are too long
-for a prefix, so that user space hashes them one by one; more than a queue holds; and packets that are
-segmented on their way, or read whole.
+for a prefix, so that user space hashes them one by one; more than a queue holds; such as the qdisc netem
+loses, doubles and reorders, where the kernel has it; and packets that are segmented on their way, or read
+whole.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import random
@@ -22,10 +24,12 @@ from typing import Any, Final, Protocol
 from holdfast.bundle.proof import Count, Proved
 from holdfast.errors import KernelAccessError, PrivilegeError
 from holdfast.rss import frames, reference
+from holdfast.rss import tc_messages as wire
 from holdfast.rss.config import RssConfig
 from holdfast.rss.report import Received, Reporting, Rung
 from holdfast.rss.report_ask import where
 from holdfast.rss.tap import MultiqueueTap
+from holdfast.rss.tc_netlink import Refused, Route
 from holdfast.rss.terms import ALL_TUNNELS, ALL_TYPES, HashType, TunnelType
 from holdfast.rss.traffic import random_frames
 from holdfast.rss.tunnel_traffic import random_tunnels
@@ -45,6 +49,12 @@ _BATCH: Final = 32
 _PATIENCE: Final = 2.0  # seconds for the next frame to arrive
 _SHOWN: Final = 5
 _MTU: Final = 17000
+_SOME: Final = 250  # frames between two looks: fewer than a queue holds, doubled
+_QUIET: Final = 0.2  # seconds without a frame, after which none of those is still in a qdisc
+_NETEM: Final = 0x4847_0000  # the handle of the qdisc
+# struct tc_netem_qopt (include/uapi/linux/pkt_sched.h): latency and jitter in units of 64 ns, here 1 ms each;
+# loss and duplicates in parts of 2^32.
+_SHAKING: Final = struct.pack("=6I", 15625, 4096, 1 << 30, 0, 1 << 28, 15625)
 
 # include/uapi/linux/if_packet.h, virtio_net.h, if_tun.h, sockios.h
 _SOL_PACKET, _PACKET_VNET_HDR, _PACKET_QDISC_BYPASS = 263, 15, 20
@@ -157,6 +167,7 @@ def prepare() -> list[dict[str, Any]]:
         _round("frames past tc", "past tc", first, random_frames(PAST_TC, 3)),
         _round("frames too long for a prefix", "large", first, large),
         _round("frames that a full queue kept", "burst", replace(first, table=(0,), unclassified=0), flows),
+        _round("frames lost, doubled and out of order", "netem", first, flows),
         _round("segments and whole packets of TCP", "gso", first, [super_packet(v, 8000)[0] for v in (4, 6)]),
     ]
 
@@ -229,14 +240,15 @@ def prove(outcome: Runs, rounds: Sequence[Mapping[str, Any]]) -> Proved:
         if loaded is not None and reporting.rung is Rung.USER:
             return Proved(cannot="; ".join(reporting.why))
         trial = _Trial(tap, reporting)
-        counts = tuple(trial.run(one) for one in rounds)
+        counts = [counted for one in rounds if (counted := trial.run(one)) is not None]
         details = {
+            "left_out": trial.left_out,
             "rung": str(reporting.rung),
             "attached": reporting.how,
             "rungs": {str(rung): count for rung, count in reporting.counts.items()},
             "types": dict(sorted(trial.types.items())),
         }
-        return Proved(counts, tuple(trial.wrong), details=details)
+        return Proved(tuple(counts), tuple(trial.wrong), details=details)
 
 
 def _config(one: Mapping[str, Any]) -> RssConfig:
@@ -250,9 +262,11 @@ class _Trial:
         self._reporting = reporting
         self._steered = reporting.rung is not Rung.USER
         self.wrong: list[str] = []
+        self.left_out: list[str] = []
         self.types = Counter[str]()
 
-    def run(self, one: Mapping[str, Any]) -> Count:
+    def run(self, one: Mapping[str, Any]) -> Count | None:
+        """Returns how many were right; None for what this kernel has no means for, which is noted."""
         self._reporting.configure(_config(one))
         wanted = list(_expected_of(one))
         match one["how"]:
@@ -265,10 +279,15 @@ class _Trial:
                 right, of = self._each(wanted), len(wanted)
             case "burst":
                 right, of = self._burst(wanted)
+            case "netem":
+                right, of = self._shaken(wanted)
             case "gso":
                 right, of = self._super_packets(wanted)
             case _:
                 right, of = self._each(wanted, rung=self._reporting.rung), len(wanted)
+        if not of:
+            self.left_out.append(f"{one['what']}: this kernel has no {one['how']}")
+            return None
         return Count(one["what"], right, of)
 
     def _each(self, wanted: Sequence[Expected], *, bypass: bool = False, rung: Rung | None = None) -> int:
@@ -295,6 +314,51 @@ class _Trial:
         if not known:
             self._tell("nothing came of a burst")
         return sum(self._is_right(by_frame[one.frame], one, None) for one in known), max(len(known), 1)
+
+    def _shaken(self, wanted: Sequence[Expected]) -> tuple[int, int]:
+        # Frames have their prefixes when netem gets them. (0, 0) where there is none.
+        namespace, name = where(self._tap.fds[0])
+        try:
+            route = Route(namespace)
+        finally:
+            os.close(namespace)
+        by_frame = {one.data: at for at, one in enumerate(wanted)}
+        with route, open_sender(self._tap) as sender:
+            found = wire.device(route, name)
+            try:
+                if found is None:
+                    raise Refused(errno.ENODEV, f"TAP {name} is gone")
+                wire.add_qdisc(route, found.index, "netem", _NETEM, _SHAKING)
+            except Refused as error:
+                if error.errno == errno.ENOENT:
+                    return 0, 0
+                raise KernelAccessError(f"netem on TAP {name}: {error.strerror}") from None
+            try:
+                got: list[Received] = []
+                for first in range(0, len(wanted), _SOME):
+                    for one in wanted[first : first + _SOME]:
+                        sender.send(one.data)
+                    got += self._until_quiet()
+            finally:
+                wire.delete_root(route, found.index)
+        known = [one for one in got if one.frame in by_frame]
+        seen = Counter(one.frame for one in known)
+        orders = [[by_frame[one.frame] for one in known if one.queue == queue] for queue in range(QUEUES)]
+        if (
+            len(seen) == len(wanted)
+            or len(seen) == len(known)
+            or all(each == sorted(each) for each in orders)
+        ):
+            self._tell(f"netem: {len(known)} of {len(wanted)} came: none lost, doubled or out of order")
+            return 0, len(wanted)
+        return sum(self._is_right(wanted[by_frame[one.frame]], one, None) for one in known), len(known)
+
+    def _until_quiet(self) -> list[Received]:
+        got: list[Received] = []
+        while select.select(self._tap.fds, (), (), _QUIET)[0]:
+            for queue in range(QUEUES):
+                got += self._reporting.read_batch(queue)
+        return got
 
     def _super_packets(self, wanted: Sequence[Expected]) -> tuple[int, int]:
         right = of = 0

@@ -128,19 +128,20 @@ def root_qdisc(route: Route, index: int) -> tuple[str, int] | None:
     return None
 
 
-def add_qdisc(route: Route, index: int, kind: str, handle: int) -> None:
-    """Puts a root qdisc of that kind, with no classes of ours, in place of the default one.
+def add_qdisc(route: Route, index: int, kind: str, handle: int, options: bytes | None = None) -> None:
+    """Puts a root qdisc of that kind, with no classes of ours, in place of the default one; ``options`` for
+    one that is none of ``multiq``, ``prio`` and ``htb``.
 
     Raises :class:`Refused`: ENOENT for a kind that the kernel has not, EOPNOTSUPP for a device with one
     queue.
     """
-    options = {
+    known = {
         "multiq": struct.pack("=HH", 0, 0),  # one band for each queue of the device
         "prio": struct.pack("=i16B", 2, *(0,) * 16),
         "htb": attribute(2, struct.pack("=5I", 3, 10, 0, 0, 0)),  # TCA_HTB_INIT
-    }[kind]
-    content = _TCMSG.pack(0, index, handle, ROOT, 0)
-    content += attribute(_TCA_KIND, kind.encode() + b"\0") + attribute(_TCA_OPTIONS, options)
+    }
+    content = _TCMSG.pack(0, index, handle, ROOT, 0) + attribute(_TCA_KIND, kind.encode() + b"\0")
+    content += attribute(_TCA_OPTIONS, known[kind] if options is None else options)
     route.ask(_RTM_NEWQDISC, content, NLM_F_CREATE | NLM_F_EXCL)
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
+import random
 import struct
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from itertools import count, islice, product
+from itertools import count, islice, pairwise, product
 from typing import Any
 
 import pytest
 from tests import rssframes, tapegress
-from tests.live.rss.conftest import LEVELS, VARIANTS, Objects, load_build
+from tests.live.rss.conftest import LEVELS, Objects, load_build
 from tests.live.rss.test_variants import runs as runs_by_itself
 
 from holdfast import load
@@ -41,6 +41,7 @@ from holdfast.terms import ProgramType
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("live")]
 
+VARIANTS = ("dynptr", "helpers")
 COOKIE = 0x0BADCAFE
 CONFIG = RssConfig.spread(KEY, 4, unclassified=3)
 FRAME = VECTORS[0].frames()[0][0]
@@ -349,35 +350,45 @@ def test_what_looks_like_a_prefix(runs: Runs, tap: MultiqueueTap) -> None:
 
 @pytest.mark.parametrize("tcx", HOOKS)
 def test_under_load_with_losses_and_in_any_order(runs: Runs, tap: MultiqueueTap, tcx: bool) -> None:
-    """Four senders, one of them past tc, and a reader that cannot keep up; each frame is judged by itself."""
+    """Four senders, past tc and not, and a reader that comes late; each frame is judged by itself."""
     flows = list(random_frames(600, 7))
     judged = {data: expected(CONFIG, data) for data in flows}
 
-    def pour(sender: socket.socket, number: int) -> None:
+    overflown = threading.Barrier(5)
+
+    def pour(number: int) -> None:
+        chance = random.Random(number)
         for turn in range(3):
+            if turn == 1:
+                overflown.wait(60)
             for at in range(len(flows)):
                 try:
-                    sender.send(flows[(at * (2 * number + 1) + turn) % len(flows)])
+                    chance.choice(senders).send(flows[(at * (2 * number + 1) + turn) % len(flows)])
                 except OSError:  # past tc, a full queue is told
                     pass
 
     with Reporting(tap.fds, CONFIG, runs, tcx=tcx) as reporting:
-        senders = [open_sender(tap, bypass=number == 0) for number in range(4)]
-        threads = [
-            threading.Thread(target=pour, args=(sender, number)) for number, sender in enumerate(senders)
-        ]
+        senders = [open_sender(tap, bypass=bypass) for bypass in (True, False, False)]
+        threads = [threading.Thread(target=pour, args=(number,)) for number in range(4)]
         for thread in threads:
             thread.start()
+        # Four queues hold 500 each, and 2400 frames are under way: some are lost for sure.
+        overflown.wait(60)
         got: list[Received] = []
-        while any(thread.is_alive() for thread in threads):
-            got += reporting.read_batch(len(got) % 4, 8)
+        for turn in count():
+            got += reporting.read_batch(turn % 4, 8)
+            if not any(thread.is_alive() for thread in threads):
+                break
         for thread in threads:
             thread.join()
         got += everything(reporting)
         for sender in senders:
             sender.close()
-    assert len(got) > 1000
-    assert {one.rung for one in got} == {Rung.BPF, Rung.USER}
+    assert 1000 < len(got) < 4 * 3 * len(flows) - 400
+    # Frames that came past tc are among the others in each queue, so no order is any sender's.
+    for queue in range(4):
+        rungs = [one.rung for one in got if one.queue == queue]
+        assert sum(one is not other for one, other in pairwise(rungs)) > 20, rungs
     for one in got:
         wanted = judged[one.frame]
         assert (one.hash_value, one.hash_report, one.queue) == (wanted.value, wanted.report, wanted.queue)
