@@ -37,6 +37,10 @@ STV_HIDDEN: Final = 2
 _HEADER_SIZE: Final = 64  # of Elf64_Ehdr and of Elf64_Shdr alike, in bytes
 _SYMBOL_SIZE: Final = 24
 _REL_SIZE: Final = 16
+# Sections and names of a hostile file may lie over each other, each as long as the file: what is taken out
+# of it is bounded as a whole, so that a megabyte cannot become gigabytes.
+_MOST_OVERLAP: Final = 4  # times the file's bytes, of all sections together; in a real file none overlap
+_MOST_NAMES: Final = 64 << 20  # bytes of all names together
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,15 +201,21 @@ def _sections(data: bytes, order: str, path: str) -> tuple[ElfSection, ...]:
     if names_index >= count:
         raise ObjectFileError(path, f"no section {names_index} to hold the names", place="offset 0x3e")
     names_at, names_size = headers[names_index][4:6]
-    names = data[names_at : names_at + names_size]
+    names = _Names(data[names_at : names_at + names_size], path)
     sections = []
+    left = _MOST_OVERLAP * len(data)
     for index, (name_at, kind, flags, _, offset, size, link, info, _, entsize) in enumerate(headers):
-        name = _string(names, name_at)
+        name = names.at(name_at)
         body = b""
         if kind not in (SHT_NOBITS, SHT_NULL):
             if offset + size > len(data):
                 place = f"section {name or index} (offset {offset:#x})"
                 raise ObjectFileError(path, f"its {size} bytes run past the end of the file", place=place)
+            left -= size
+            if left < 0:
+                raise ObjectFileError(
+                    path, "its sections lie over each other", place=f"section {name or index}"
+                )
             body = data[offset : offset + size]
         sections.append(ElfSection(index, name, kind, flags, offset, size, link, info, entsize, body))
     return tuple(sections)
@@ -216,15 +226,27 @@ def _symbols(
 ) -> tuple[ElfSymbol, ...]:
     if table.size % _SYMBOL_SIZE or not 0 < table.link < len(sections):
         raise fail(path, table, "a symbol table of impossible size or without strings")
-    strings = sections[table.link].data
+    strings = _Names(sections[table.link].data, path)
     rows = struct.iter_unpack(("<" if byteorder == "little" else ">") + "IBBHQQ", table.data)
     symbols = []
     for index, (name, info, other, shndx, value, size) in enumerate(rows):
-        text = _string(strings, name)
+        text = strings.at(name)
         symbols.append(ElfSymbol(index, text, value, size, info >> 4, info & 0xF, other & 3, shndx))
     return tuple(symbols)
 
 
-def _string(table: bytes, offset: int) -> str:
-    end = table.find(b"\0", offset)
-    return table[offset : end if end >= 0 else len(table)].decode("utf-8", "backslashreplace")
+class _Names:
+    """A string table, and how much of it may still be asked for."""
+
+    def __init__(self, table: bytes, path: str) -> None:
+        self._table = table
+        self._path = path
+        self._left = _MOST_NAMES
+
+    def at(self, offset: int) -> str:
+        end = self._table.find(b"\0", offset)
+        name = self._table[offset : end if end >= 0 else len(self._table)]
+        self._left -= len(name)
+        if self._left < 0:
+            raise ObjectFileError(self._path, f"its names have more than {_MOST_NAMES >> 20} MiB together")
+        return name.decode("utf-8", "backslashreplace")

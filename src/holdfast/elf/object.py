@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path, PurePath
-from typing import Final, TypeVar
+from typing import BinaryIO, Final, TypeVar
 
 from holdfast.btf import Btf
 from holdfast.btf.ext import BtfExt
@@ -25,6 +26,8 @@ from holdfast.insn import INSN_SIZE
 __all__ = ["object_from_bytes", "open_object"]
 
 MAX_FILE: Final = 256 << 20  # bytes; the largest real object is under 20 MB
+_BLOCK: Final = 1 << 20
+_MAGIC: Final = b"\x7fELF"
 _T = TypeVar("_T")
 
 
@@ -37,13 +40,26 @@ def open_object(path: str | PurePath) -> ObjectSpec:
     """
     name = str(path)
     try:
-        if Path(name).stat().st_size > MAX_FILE:
-            raise ObjectFileError(name, f"larger than {MAX_FILE >> 20} MiB, which no BPF object is")
-        data = Path(name).read_bytes()
+        with Path(name).open("rb") as file:
+            data = _bounded(file, name)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ObjectFileError(name, f"cannot be read ({reason})", hint="check the path") from None
     return object_from_bytes(data, name)
+
+
+def _bounded(file: BinaryIO, name: str) -> bytes:
+    """All of a file, or just its beginning where that is no ELF file's: a device may have no end."""
+    pieces = [file.read(len(_MAGIC))]
+    if pieces[0] != _MAGIC:
+        return pieces[0]
+    size = os.fstat(file.fileno()).st_size  # 0 for a pipe
+    while size <= MAX_FILE and (piece := file.read(_BLOCK)):
+        pieces.append(piece)
+        size = max(size, sum(map(len, pieces)))
+    if size > MAX_FILE:
+        raise ObjectFileError(name, f"larger than {MAX_FILE >> 20} MiB, which no BPF object is")
+    return b"".join(pieces)
 
 
 def object_from_bytes(data: bytes, path: str = "<bytes>") -> ObjectSpec:

@@ -154,3 +154,20 @@ def test_two_names_for_one_function() -> None:
     spec = object_from_bytes(elf.bytes())
     assert [p.name for p in spec.programs] == ["one", "two"]
     assert all(len(p.insns) == 2 for p in spec.programs)
+
+
+def test_sections_over_each_other_are_not_copied_many_times() -> None:
+    elf = good()
+    for number in range(40):
+        elf.section(f".fill{number}", bytes(64))
+    data = bytearray(elf.bytes())
+    table, count = struct.unpack_from("<Q", data, 40)[0], struct.unpack_from("<H", data, 60)[0]
+    for index in range(count):
+        if data[table + 64 * index : table + 64 * index + 4] and index > count - 30:
+            struct.pack_into("<QQ", data, table + 64 * index + 24, 0, len(data))
+    assert "its sections lie over each other" in str(refusal(bytes(data)))
+
+
+def test_names_over_each_other_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("holdfast.elf.image._MOST_NAMES", 16)
+    assert "its names have more than" in str(refusal(good().bytes()))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from hashlib import sha256
 from pathlib import Path
@@ -34,9 +35,25 @@ def test_a_folder(tmp_path: Path) -> None:
 def test_a_file_larger_than_any_object(tmp_path: Path) -> None:
     path = tmp_path / "large.o"
     with path.open("wb") as file:
+        file.write(b"\x7fELF")
         file.truncate(300 << 20)
     with pytest.raises(ObjectFileError, match="larger than 256 MiB"):
         open_object(path)
+
+
+def test_a_device_without_end_and_a_pipe(tmp_path: Path) -> None:
+    with pytest.raises(ObjectFileError, match="not an ELF file"):
+        open_object("/dev/zero")
+    elf = ElfWriter()
+    elf.program("prog", "socket")
+    elf.license()
+    reader, writer = os.pipe()
+    os.write(writer, elf.bytes())
+    os.close(writer)
+    try:
+        assert [one.name for one in open_object(f"/dev/fd/{reader}").programs] == ["prog"]
+    finally:
+        os.close(reader)
 
 
 def test_digest_and_path(tmp_path: Path) -> None:
