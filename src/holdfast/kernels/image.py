@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -43,7 +44,11 @@ def from_path(path: str | Path, *, cache: Cache | None = None) -> KernelFacts:
     try:
         if Path(path).is_dir():
             return _unpacked(path)
-        with Path(path).open("rb") as file:
+        # without waiting: a pipe that nobody writes to, or a device, is told to be no kernel
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(fd, "rb") as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise KernelFileError(where, "it is no regular file", hint="name a kernel's file or package")
             # private: files under /sys/kernel/btf cannot be mapped shared
             image = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
             return _read(image, where, cache or Cache(None))

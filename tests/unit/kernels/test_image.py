@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 from pathlib import Path
 
@@ -190,6 +191,13 @@ def test_configs() -> None:
     assert dict(lazy) == {"CONFIG_A": "y"}
     assert lazy.get("CONFIG_B") is None
     assert reads == [1]
+
+
+def test_a_pipe_and_a_device_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", Path("/dev/zero")):
+        with pytest.raises(KernelFileError, match="it is no regular file"):
+            image.from_path(path)
 
 
 def test_the_index_of_a_file_is_kept(tmp_path: Path) -> None:

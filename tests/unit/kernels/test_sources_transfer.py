@@ -214,6 +214,15 @@ def test_apts_proxy_is_asked(server: Server, tmp_path: Path, monkeypatch: pytest
     assert server.requests[-1][0] == "/debian/file"
 
 
+def test_a_proxy_that_refuses_is_named(tmp_path: Path) -> None:
+    for proxy in ("http://127.0.0.1:9", "http://me:secret@127.0.0.1:9"):
+        with pytest.raises(OfflineError) as caught:
+            fetcher(acquire__http__proxy=proxy).fetch("http://x.invalid/f", tmp_path / "x", None, limit=LIMIT)
+        assert caught.value.hint is not None
+        assert caught.value.hint.endswith("by way of the proxy 127.0.0.1:9") or proxy in caught.value.hint
+        assert "secret" not in caught.value.hint
+
+
 def test_a_user_in_the_address_is_sent_and_not_shown(server: Server, tmp_path: Path) -> None:
     address = server.address.replace("//", "//me:se%20cret@") + "/file"
     fetcher().fetch(address, tmp_path / "x", DIGEST, limit=LIMIT)

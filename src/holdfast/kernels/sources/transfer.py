@@ -105,7 +105,10 @@ class Fetcher:
                 self._bring(address, part, digest, size, progress or _silent)
                 part.replace(target)
         except OSError as error:
-            raise ArchiveError(f"{target}: {error.strerror or error}") from None
+            raise ArchiveError(
+                f"{target}: {error.strerror or error}",
+                hint="downloads go where XDG_CACHE_HOME says: it needs room and must be yours to write to",
+            ) from None
         return target
 
     def _bring(self, address: str, part: Path, digest: Digest | None, size: int, progress: Progress) -> None:
@@ -182,7 +185,7 @@ class Fetcher:
                 raise MissingError(f"{shown(address)} is not there") from None
             raise OfflineError(
                 f"{shown(address)} cannot be reached ({_why(error)})",
-                hint="is there a network, and does `apt-get update` work?",
+                hint="is there a network, and does `apt-get update` work?" + self._by_proxy(address),
             ) from None
         with answer:
             yield answer
@@ -195,6 +198,16 @@ class Fetcher:
         else:
             proxies = urllib.request.ProxyHandler({} if proxy.upper() == "DIRECT" else {parts.scheme: proxy})
         return urllib.request.build_opener(proxies, _Redirect())
+
+    def _by_proxy(self, address: str) -> str:
+        """A sentence on the proxy that :meth:`_opener` takes for an address, if it takes one."""
+        parts = urllib.parse.urlsplit(address)
+        proxy = self._config.proxy(parts.scheme, parts.hostname or "")
+        if proxy is None and not urllib.request.proxy_bypass(parts.netloc):
+            proxy = urllib.request.getproxies().get(parts.scheme)
+        if not proxy or proxy.upper() == "DIRECT":
+            return ""
+        return f" It was asked by way of the proxy {proxy.rpartition('@')[2]}"
 
 
 def matches(path: Path, digest: Digest) -> bool:
