@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from holdfast.cli.console import say, text_width
 from holdfast.cli.exit_status import status_of
 from holdfast.cli.forms import CASE_FORMS, print_cases
 
@@ -74,7 +75,7 @@ def command(
         _print(done.kernels, done.verdicts, done.plans, verbose)
         for spec in done.objects:
             if not spec.programs:
-                click.echo(f"{spec.path}: no programs")
+                say(f"{spec.path}: no programs")
     else:
         _print_form(form, done.kernels, done.verdicts, done.plans)
     return status_of([v.verdict for v in done.verdicts] + [plan.verdict for plan in done.plans])
@@ -118,7 +119,6 @@ def _bundle_rows(plans: list[Plan]) -> list[dict[str, object]]:
 def _print(
     facts: list[KernelFacts], verdicts: list[ProgramVerdict], plans: list[Plan], verbose: bool
 ) -> None:
-    from holdfast.cli.console import text_width
     from holdfast.report.text import matrix_lines, summary_line, verdict_lines
 
     width = text_width()
@@ -128,29 +128,29 @@ def _print(
             here = (verdict.object_path, verdict.kernel)
             if here != place:
                 major, minor = verdict.libbpf
-                click.echo(f"{verdict.object_path} on {verdict.kernel}, libbpf {major}.{minor}")
+                say(f"{verdict.object_path} on {verdict.kernel}, libbpf {major}.{minor}")
                 place = here
             for line in verdict_lines(verdict, verbose=verbose, width=width):
-                click.echo(line)
+                say(line)
     if len(facts) > 1 and verdicts:
         for line in matrix_lines(verdicts, width=width):
-            click.echo(line)
+            say(line)
     for plan in plans:
         _print_plan(plan, width)
     if verdicts:
-        click.echo(summary_line(verdicts, bar=max(8, min(40, width - 42))))
+        say(summary_line(verdicts, bar=max(8, min(40, width - 42))))
         on_record = sum(verdict.load is not None for verdict in verdicts)
         if on_record:
-            click.echo(f"{on_record} of them as a load on record ended (evidence: load)")
+            say(f"{on_record} of them as a load on record ended (evidence: load)")
 
 
 def _print_plan(plan: Plan, width: int) -> None:
-    click.echo(f"bundle {plan.bundle.name} on {plan.kernel}: {_sentence(plan)}")
+    say(f"bundle {plan.bundle.name} on {plan.kernel}: {_sentence(plan)}")
     for rank, row in enumerate(plan.steps, 1):
-        click.echo(f"  {rank}. {row.verdict.value:<7} {row.variant.name}")
+        say(f"  {rank}. {row.verdict.value:<7} {row.variant.name}")
         for reason in row.reasons[:2]:
             for line in textwrap.wrap(reason.line, width, initial_indent=" " * 7, subsequent_indent=" " * 9):
-                click.echo(line)
+                say(line)
 
 
 def _sentence(plan: Plan) -> str:

@@ -6,7 +6,6 @@ rich and msgspec are imported by the function that needs them: a verb that print
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["PLAIN_WIDTH", "make_console", "print_json", "progress", "text_width"]
+__all__ = ["PLAIN_WIDTH", "make_console", "print_json", "printable", "progress", "say", "text_width"]
 
 PLAIN_WIDTH = 100  # columns, where stdout is no terminal and so has no width of its own
+# C0, DEL and C1 (ECMA-48): what moves a terminal's cursor, changes its title or begins another line.
+_CONTROLS = {number: f"\\x{number:02x}" for number in (*range(0x20), *range(0x7F, 0xA0))}
 
 
 def make_console() -> Console:
@@ -41,7 +42,24 @@ def text_width() -> int:
     """Columns for lines of text: those of the terminal, if stdout is one, 50 to :data:`PLAIN_WIDTH`."""
     if not sys.stdout.isatty():
         return PLAIN_WIDTH
+    import shutil
+
     return max(50, min(PLAIN_WIDTH, shutil.get_terminal_size().columns))
+
+
+def printable(text: str) -> str:
+    """Return the text with control characters as ``\\x1b``, line feeds and tabs too.
+
+    Names come out of objects and kernels of anybody, and may not do to a terminal what only we may.
+    """
+    return text.translate(_CONTROLS)
+
+
+def say(line: str = "", *, err: bool = False) -> None:
+    """Write one line for people to stdout, or stderr, :func:`printable`; colour is not its business."""
+    import click
+
+    click.echo(printable(line), err=err)
 
 
 @contextmanager
@@ -76,7 +94,7 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[str], No
         task = bar.add_task(what, total=total)
 
         def step(name: str) -> None:
-            bar.update(task, advance=1, description=f"{what} {name}".rstrip())
+            bar.update(task, advance=1, description=f"{what} {printable(name)}".rstrip())
 
         yield step
 
@@ -84,12 +102,27 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[str], No
 def print_json(value: object) -> None:
     """Write one JSON document to stdout: keys sorted, two spaces, a line feed at the end.
 
-    Takes dicts, lists, scalars, dataclasses, msgspec structs and paths; anything else raises TypeError.
+    Takes dicts, lists, scalars, dataclasses, msgspec structs and paths; anything else raises TypeError. Bytes
+    of a path that are no UTF-8 come out as ``\\xff``, as those of names in objects do.
     """
     import msgspec
 
-    data = msgspec.json.encode(value, enc_hook=_encode, order="sorted")
+    try:
+        data = msgspec.json.encode(value, enc_hook=_encode, order="sorted")
+    except UnicodeEncodeError:  # a lone surrogate: os.fsdecode() makes one of each such byte
+        plain = msgspec.to_builtins(value, enc_hook=_encode, order="sorted")
+        data = msgspec.json.encode(_without_surrogates(plain), order="sorted")
     sys.stdout.write(msgspec.json.format(data, indent=2).decode() + "\n")
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_surrogates(one) for one in value]
+    return value
 
 
 def _encode(value: Any) -> str:

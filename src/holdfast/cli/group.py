@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import click
 
 from holdfast._version import __version__
+from holdfast.cli.console import say
 from holdfast.cli.exit_status import ExitStatus
 from holdfast.cli.verbs import VERBS
 from holdfast.errors import HoldfastError
@@ -111,9 +112,9 @@ def _tell(error: Exception) -> int:
 
 
 def _complain(message: str, hint: str | None) -> None:
-    click.echo(f"holdfast: {message}", err=True)
+    say(f"holdfast: {message}", err=True)
     if hint:
-        click.echo(f"hint: {hint}", err=True)
+        say(f"hint: {hint}", err=True)
 
 
 def _usage_hint(error: click.ClickException) -> str | None:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from holdfast.cli.console import say
 from holdfast.cli.exit_status import ExitStatus
 
 if TYPE_CHECKING:
@@ -34,21 +36,33 @@ def command(paths: tuple[Path, ...], source: str, keep: tuple[str, ...], form: s
     from holdfast.cli.console import print_json
     from holdfast.kernels.catalogue import Catalogue
 
+    _check_source(source)
     catalogue = Catalogue.open()
     for note in catalogue.notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     record = _record(paths, source, keep, _say)
     _say("adding it to the catalogue")
     row = catalogue.add(record)
     if form == "json":
         print_json({"schema_version": SCHEMA_VERSION, "id": row.id, "release": row.release, "size": row.size})
     else:
-        click.echo(f"{row.id} is in the catalogue ({row.size / 1e6:.1f} MB)")
+        say(f"{row.id} is in the catalogue ({row.size / 1e6:.1f} MB)")
     return ExitStatus.OK
 
 
 def _say(text: str) -> None:
-    click.echo(f"{text} ...", err=True)
+    say(f"{text} ...", err=True)
+
+
+def _check_source(source: str) -> None:
+    """An id is ``source/release``, is globbed, and is printed: so not every word can begin one."""
+    from holdfast.errors import UsageError
+
+    if source and (source == "live" or not re.fullmatch(r"[a-z0-9][a-z0-9._+-]{0,62}", source)):
+        raise UsageError(
+            f"--source {source!r} cannot begin an id",
+            hint="lower-case letters, digits, and ._+- after the first; `live` is the running kernel's",
+        )
 
 
 def _record(paths: tuple[Path, ...], source: str, keep: tuple[str, ...], step: Step) -> KernelRecord:
@@ -83,5 +97,5 @@ def remove(kernel: str) -> int:
         hint = "`holdfast kernels list` shows which are yours"
         raise UsageError(f"the user's catalogue has no kernel {kernel!r}", hint=hint)
     catalogue.remove(kernel)
-    click.echo(f"{kernel} is no more in the catalogue")
+    say(f"{kernel} is no more in the catalogue")
     return ExitStatus.OK

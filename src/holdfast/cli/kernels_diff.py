@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from holdfast.cli.console import say, text_width
 from holdfast.cli.exit_status import ExitStatus
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-WIDTH = 100
 _TITLES = {
     "breaks": "breaks: programs that rely on it no longer load",
     "tightens": "tightens: fewer programs, or fewer users, are admitted",
@@ -67,7 +67,7 @@ def command(
     else:
         lines = _markdown if form == "markdown" else _text
         for line in lines(found, changed, plans, verbose):
-            click.echo(line)
+            say(line)
     return _status([one.after.value for one in changed] + [one["after"] for one in plans if one["turns"]])
 
 
@@ -96,6 +96,8 @@ def _turned(
     from holdfast.history.diff import turns
 
     found: list[Turn] = []
+    if not objects:
+        return found
     with progress("checking", len(objects)) as step:
         for spec in objects:
             found += turns(*kernels, [spec], release)
@@ -177,7 +179,7 @@ def _counts(found: KernelDiff) -> str:
 def _text(
     found: KernelDiff, changed: list[Turn], plans: list[dict[str, Any]], verbose: bool
 ) -> Iterator[str]:
-    yield f"{found.before} -> {found.after}: {_counts(found)}"
+    yield from _wrap(f"{found.before} -> {found.after}: {_counts(found)}", 2)
     for title, group in _groups(found, verbose):
         yield ""
         yield title
@@ -211,7 +213,7 @@ def _text(
 def _wrap(text: str, indent: int) -> list[str]:
     return textwrap.wrap(
         text,
-        WIDTH,
+        text_width(),
         subsequent_indent=" " * indent,
         break_long_words=False,
         break_on_hyphens=False,

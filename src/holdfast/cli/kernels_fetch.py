@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from holdfast.cli.console import say
 from holdfast.cli.exit_status import ExitStatus
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def command(
     archive = Archive(distribution or _own_distribution())
     source = archive.suite(suite)
     for note in source.notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     builds = kernel_builds(source, arch or _own_arch(), pattern)
     rows = [_row(build) for build in builds]
     status = ExitStatus.OK
@@ -67,7 +68,7 @@ def command(
         print_json({"schema_version": SCHEMA_VERSION, "kernels": rows})
     else:
         for row in rows:
-            click.echo(_line(row))
+            say(_line(row))
     return status
 
 
@@ -94,9 +95,9 @@ def _bring(
                 raise
             row["error"] = error.message
             status = ExitStatus.ERROR
-            click.echo(f"holdfast: {error.message}", err=True)
+            say(f"holdfast: {error.message}", err=True)
             if error.hint:
-                click.echo(f"hint: {error.hint}", err=True)
+                say(f"hint: {error.hint}", err=True)
     return status
 
 

@@ -7,6 +7,7 @@ import os
 
 import click
 
+from holdfast.cli.console import say
 from holdfast.cli.exit_status import ExitStatus
 
 __all__ = ["command"]
@@ -18,7 +19,10 @@ SCHEMA_VERSION = 1
 @click.argument("selectors", metavar="[SEL]...", nargs=-1)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(selectors: tuple[str, ...], form: str) -> int:
-    """List the running kernel and those of the catalogue, or those that SEL (an id or a glob) names."""
+    """List the running kernel and those of the catalogue, or those that SEL names.
+
+    SEL is an id or a glob over ids; 'live' and 'all' mean what they mean elsewhere.
+    """
     from fnmatch import fnmatchcase
 
     from holdfast.errors import UsageError
@@ -38,7 +42,7 @@ def command(selectors: tuple[str, ...], form: str) -> int:
     ]
     shelf = Shelf.open()
     for note in shelf.notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     for entry in shelf.entries():
         kept = entry.row
         rows.append(
@@ -53,20 +57,26 @@ def command(selectors: tuple[str, ...], form: str) -> int:
             }
         )
     if selectors:
-        for selector in selectors:
-            if not any(fnmatchcase(str(row["id"]), selector) for row in rows):
+        words = {"live": f"live/{here.release}", "all": "*"}
+        patterns = [words.get(one, one) for one in selectors]
+        for selector, pattern in zip(selectors, patterns, strict=True):
+            if not any(fnmatchcase(str(row["id"]), pattern) for row in rows):
                 raise UsageError(f"no kernel {selector!r}", hint="`holdfast kernels list` shows all")
-        rows = [row for row in rows if any(fnmatchcase(str(row["id"]), one) for one in selectors)]
+        rows = [row for row in rows if any(fnmatchcase(str(row["id"]), one) for one in patterns)]
     if form == "json":
         from holdfast.cli.console import print_json
 
         print_json({"schema_version": SCHEMA_VERSION, "kernels": rows})
     else:
+        wide = max(len(str(row["id"])) for row in rows)
         for row in rows:
-            click.echo(_line(row))
+            say(_line(row, wide))
     return ExitStatus.OK
 
 
-def _line(row: dict[str, object]) -> str:
-    notes = [row["package"], "built in" if row["builtin"] else "", "probed" if row["probes"] else ""]
-    return f"{row['id']:<44} {row['arch']:<8} {', '.join(str(one) for one in notes if one)}".rstrip()
+def _line(row: dict[str, object], wide: int) -> str:
+    """One line. A package is told by its version where its name is the kernel's release once more."""
+    name, _, version = str(row["package"] or "").partition(" ")
+    package = version if version and name.endswith(str(row["release"])) else str(row["package"] or "")
+    notes = [package, "built in" if row["builtin"] else "", "probed" if row["probes"] else ""]
+    return f"{row['id']:<{wide}}  {row['arch']:<7}  {', '.join(one for one in notes if one)}".rstrip()

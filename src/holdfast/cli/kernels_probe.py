@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from holdfast.cli.console import PLAIN_WIDTH, printable, text_width
 from holdfast.cli.exit_status import ExitStatus
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["command", "document"]
 
 SCHEMA_VERSION = 1
-WIDTH = 100
 _PARTS = (
     "program-types",
     "map-types",
@@ -75,7 +76,9 @@ def command(only: str, form: str, output: Path | None) -> int:
     if form == "json":
         text = json.dumps(document(kernel, probes, disagreements), indent=2, sort_keys=True) + "\n"
     else:
-        text = "\n".join(_lines(kernel, probes, disagreements)) + "\n"
+        width = text_width() if output is None else PLAIN_WIDTH
+        lines = _lines(kernel, probes, disagreements, width)
+        text = "".join(f"{printable(line)}\n" for line in lines)
     if output is None:
         sys.stdout.write(text)
     else:
@@ -129,7 +132,15 @@ def _write(output: Path, text: str) -> None:
     from holdfast.errors import FileError
 
     try:
-        output.write_text(text)
+        if output.exists() and not output.is_file():  # a pipe or a device; nothing can take its place
+            output.write_text(text)
+            return
+        beside = output.with_name(f".{output.name}.{os.getpid()}")
+        try:
+            beside.write_text(text)
+            beside.replace(output)  # so that a full disk leaves what was there before
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as error:
         raise FileError(str(output), f"cannot be written: {error.strerror}") from None
 
@@ -218,19 +229,21 @@ def _attach_type(use: Any) -> str | None:
 # -- text ---------------------------------------------------------------------------------------------------
 
 
-def _lines(kernel: KernelFacts, probes: ProbeFacts, disagreements: Sequence[Disagreement]) -> Iterator[str]:
+def _lines(
+    kernel: KernelFacts, probes: ProbeFacts, disagreements: Sequence[Disagreement], width: int
+) -> Iterator[str]:
     yield kernel.id
     for key, table in _plain(probes).items():
         if table:
-            yield f"\n{_PLAIN[key]}"
-            yield from _split(table)
+            yield from ("", _PLAIN[key])
+            yield from _split(table, width)
     for title, answers, name in (
         ("helpers", probes.helpers, lambda number: f"{number} {kernel.helper_name(number)}"),
         ("kfuncs", probes.kfuncs, str),
     ):
         if answers:
-            yield f"\n{title}, and the program types that may call them"
-            yield from _callers(answers, name)
+            yield from ("", f"{title}, and the program types that may call them")
+            yield from _callers(answers, name, width)
     yield ""
     if not disagreements:
         yield "nothing contradicts the kernel's BTF and config"
@@ -239,20 +252,21 @@ def _lines(kernel: KernelFacts, probes: ProbeFacts, disagreements: Sequence[Disa
         yield from _fold(
             f"CONTRADICTION {one.what} {one.name}{where}: ",
             f"the kernel says {_WORDS[one.kernel]}, {one.evidence} says {_WORDS[one.image]} ({one.note})",
+            width,
         )
 
 
 _WORDS = {True: "yes", False: "no", None: "unknown"}
 
 
-def _split(table: Mapping[str, bool | None]) -> Iterator[str]:
+def _split(table: Mapping[str, bool | None], width: int) -> Iterator[str]:
     for value, word in _WORDS.items():
         names = [name for name, answer in table.items() if answer is value]
         if names:
-            yield from _fold(f"  {word:<9}", " ".join(names))
+            yield from _fold(f"  {word:<9}", " ".join(names), width)
 
 
-def _callers(answers: Mapping[Any, bool | None], name: Any) -> Iterator[str]:
+def _callers(answers: Mapping[Any, bool | None], name: Any, width: int) -> Iterator[str]:
     by_name: dict[Any, dict[str, bool | None]] = {}
     for use, value in answers.items():
         if use.attach_type is None and use.sleepable is None:
@@ -265,10 +279,10 @@ def _callers(answers: Mapping[Any, bool | None], name: Any) -> Iterator[str]:
             yield "    from: every type that could be asked"
             continue
         shown = " ".join(admitted)
-        yield from _fold("    from: ", shown or "none")
+        yield from _fold("    from: ", shown or "none", width)
         if unknown:
-            yield from _fold("    unknown: ", " ".join(unknown))
+            yield from _fold("    unknown: ", " ".join(unknown), width)
 
 
-def _fold(head: str, text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=" " * min(len(head), 12))
+def _fold(head: str, text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, initial_indent=head, subsequent_indent=" " * min(len(head), 12))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from holdfast.cli.console import say, text_width
 from holdfast.cli.exit_status import ExitStatus
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 SCHEMA_VERSION = 1
-WIDTH = 100
 _FORMAT = click.Choice(["text", "json"])
 _SURFACE = {
     "attach-types": "attach types",
@@ -72,7 +72,7 @@ def command(selector: str, only: str | None, form: str) -> int:
 
         result["export"] = export_live(kernel)
     if kernel.probes is not None and kernel.probes.obstacle:
-        click.echo(f"note: {kernel.probes.obstacle}; what only a probe can tell is unknown", err=True)
+        say(f"note: {kernel.probes.obstacle}; what only a probe can tell is unknown", err=True)
     if only == "kfuncs" and result["kfuncs"] is None:
         click.echo("note: this kernel's BTF has no kfunc tags, so its kfuncs are not known", err=True)
     if form == "json":
@@ -268,12 +268,13 @@ _WORDS = {True: "yes", False: "no", None: "unknown"}
 
 
 def _print(result: dict[str, Any]) -> None:
-    click.echo(result["id"])
+    say(result["id"])
     if "arch" in result:
         _print_summary(result)
     for key in ("program_types", "map_types"):
         if key in result:
-            click.echo(f"\n{key.replace('_', ' ')}")
+            say()
+            say(key.replace("_", " "))
             for row in result[key]:
                 _print_row(f"  {row['type']:<24} {_WORDS[row['available']]:<8} ", row["note"])
     for key, value in result.items():
@@ -281,7 +282,7 @@ def _print(result: dict[str, Any]) -> None:
             for row in value or ():
                 _print_row(f"  {row['name']}  ", row["says"] or "")
             if value is None:
-                click.echo("  unknown")
+                say("  unknown")
     if "arch" not in result:
         for row in result.get("helpers") or ():
             _print_callers(f"{row['number']} {row['name']}", row)
@@ -314,13 +315,16 @@ def _print_summary(result: dict[str, Any]) -> None:
         }
     features = result["insn_features"]
     if features:
-        rows["instructions"] = " ".join(name for name, value in sorted(features.items()) if value)
+        rows["instructions"] = (
+            " ".join(name for name, value in sorted(features.items()) if value) or "not probed"
+        )
     for key, value in rows.items():
         _print_row(f"  {key:<18} ", str(value))
 
 
 def _print_callers(title: str, row: dict[str, Any], prototype: str = "") -> None:
-    click.echo(f"\n{title}")
+    say()
+    say(title)
     if prototype:
         _print_row("  ", prototype)
     types = row["program_types"]
@@ -333,6 +337,8 @@ def _print_callers(title: str, row: dict[str, Any], prototype: str = "") -> None
 
 
 def _print_row(head: str, text: str) -> None:
-    click.echo(
-        textwrap.fill(text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head)) or head.rstrip()
-    )
+    width = text_width()
+    rest = " " * min(len(head), width * 2 // 5)  # of a narrow terminal some room is left beside the head
+    rows = textwrap.wrap(text, width, initial_indent=head, subsequent_indent=rest)
+    for line in rows or [head.rstrip()]:
+        say(line)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from holdfast.cli.console import say, text_width
 from holdfast.cli.exit_status import ExitStatus
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-WIDTH = 100
 _LABEL = 11
 _GLOB = "*?["
 _SIGNS = "# vmlinux   m module   - left out by its configuration   . absent   ? not known"
@@ -57,7 +57,7 @@ def command(pattern: str, kernels: tuple[str, ...], form: str) -> int:
         _print_list(lives, names)
     else:
         for line in _life_lines(lives.life(names[0]), shipped_contracts()):
-            click.echo(line)
+            say(line)
     return ExitStatus.OK
 
 
@@ -114,18 +114,19 @@ def _print_list(lives: Lives, names: list[str]) -> None:
     from holdfast.history.rows import kfunc_summary
 
     rows = [kfunc_summary(life) for life in _each(lives, names)]
+    width = text_width()
     wide = min(max(len(row["name"]) for row in rows), 44)
-    click.echo(f"{'grade':<10} {'first':<5} {'last':<5} {'name':<{wide}}  callable from, in the last")
+    say(f"{'grade':<10} {'first':<5} {'last':<5} {'name':<{wide}}  callable from, in the last")
     for row in rows:
         types = row["program_types"]
         callers = "unknown" if types is None else " ".join(types) or "none"
         if row["modules"]:
             callers += f" [module {' '.join(row['modules'])}]"
         head = f"{row['grade']:<10} {row['first']:<5} {row['last']:<5} {row['name']:<{wide}}  "
-        room = max(WIDTH - len(head), 12)
-        click.echo(head + (callers if len(callers) <= room else f"{callers[: room - 3]}..."))
+        room = max(width - len(head), 12)
+        say(head + (callers if len(callers) <= room else f"{callers[: room - 3]}..."))
     count = "kfunc" if len(rows) == 1 else "kfuncs"
-    click.echo(f"{len(rows)} {count} in {len(lives.builds)} kernels")
+    say(f"{len(rows)} {count} in {len(lives.builds)} kernels")
 
 
 # -- one life -----------------------------------------------------------------------------------------------
@@ -171,7 +172,7 @@ def _rows(label: str, texts: Iterable[str], *, indent: int) -> Iterator[str]:
     for text in texts:
         yield from textwrap.wrap(
             text,
-            WIDTH,
+            text_width(),
             initial_indent=head,
             subsequent_indent=" " * (2 + _LABEL + indent),
             break_long_words=False,
@@ -188,7 +189,7 @@ def _matrix(life: KfuncLife) -> Iterator[str]:
     series = list(dict.fromkeys(one.build.series for one in life.sightings))
     flavours = sorted({one.build.flavour for one in life.sightings})
     wide = max(len(one) for one in flavours) + 2
-    across = max((WIDTH - 2 - _LABEL - wide) // 5, 1)
+    across = max((text_width() - 2 - _LABEL - wide) // 5, 1)
     label = "where"
     for start in range(0, len(series), across):
         part = series[start : start + across]
@@ -197,7 +198,7 @@ def _matrix(life: KfuncLife) -> Iterator[str]:
         for flavour in flavours:
             cells = "".join(f"{_cell(life, flavour, one):<5}" for one in part).rstrip()
             yield f"  {'':<{_LABEL}}{flavour:<{wide}}{cells}".rstrip()
-    yield f"  {'':<{_LABEL}}{_SIGNS}"
+    yield from _rows("", [_SIGNS], indent=0)
 
 
 def _cell(life: KfuncLife, flavour: str, series: tuple[int, int]) -> str:

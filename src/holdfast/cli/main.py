@@ -11,6 +11,8 @@ import sys
 
 __all__ = ["main"]
 
+_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+
 
 def main() -> None:
     """Run the command line of this process and exit with its status."""
@@ -20,6 +22,8 @@ def main() -> None:
         status = _run(sys.argv[1:])
         # A reader that has gone (head, less) shows here at the latest, not in the interpreter's last breath.
         sys.stdout.flush()
+    except KeyboardInterrupt:  # while click or the verb is imported; later the group answers it
+        status = _INTERRUPTED
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
             sys.stderr.write(f"holdfast: stdout cannot be written: {error.strerror}\n")

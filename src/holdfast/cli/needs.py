@@ -24,7 +24,7 @@ def command(paths: tuple[str, ...], programs: tuple[str, ...], form: str, verbos
 
     Each need comes with the C file and line that asks for it and the weak needs that its code hangs on.
     """
-    from holdfast.cli.console import print_json, progress, text_width
+    from holdfast.cli.console import print_json, progress, say, text_width
     from holdfast.cli.subjects import open_subjects
     from holdfast.needs.collect import needs_of_program
     from holdfast.needs.model import ObjectNeeds, ProgramNeeds
@@ -46,7 +46,7 @@ def command(paths: tuple[str, ...], programs: tuple[str, ...], form: str, verbos
         return ExitStatus.OK
     for one in found:
         for line in needs_lines(one, verbose=verbose, width=text_width()):
-            click.echo(line)
+            say(line)
     return ExitStatus.OK
 
 

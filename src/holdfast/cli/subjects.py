@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 __all__ = ["open_subjects", "read_release"]
 
 _MANIFEST: Final = "holdfast.toml"
+_EM_BPF: Final = 247
 
 
 def open_subjects(paths: Sequence[str]) -> tuple[list[ObjectSpec], list[Bundle]]:
     """The objects and the bundles among these paths. A bundle is a folder with a ``holdfast.toml``, or that
-    file; of any other folder it is all objects, ``*.o`` at any depth.
+    file; of any other folder it is all BPF objects, ``*.o`` at any depth: those for other machines are left
+    out, with a note on stderr.
 
     Raises what :func:`holdfast.elf.open_object` and :meth:`holdfast.bundle.Bundle.open` raise, and
     :exc:`~holdfast.errors.UsageError` for a folder with nothing in it.
@@ -42,13 +44,31 @@ def open_subjects(paths: Sequence[str]) -> tuple[list[ObjectSpec], list[Bundle]]
 
 
 def _objects_in(folder: Path) -> list[Path]:
+    """Objects for BPF. A build tree has those of its programs beside them, which are told and left out."""
+    from holdfast.cli.console import say
     from holdfast.errors import UsageError
 
-    found = sorted(folder.rglob("*.o"))
+    files = sorted(path for path in folder.rglob("*.o") if path.is_file())
+    found = [path for path in files if not _is_foreign(path)]
+    if len(found) < len(files):
+        left_out = len(files) - len(found)
+        say(f"note: {folder}: {left_out} of {len(files)} objects are not for BPF and are left out", err=True)
     if not found:
         hint = "name *.o files, a folder of them, or a bundle: a folder with a holdfast.toml"
         raise UsageError(f"{folder} has no objects in it", hint=hint)
     return found
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether it is an ELF file for another machine. Anything else is for :func:`open_object` to judge."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(20)
+    except OSError:
+        return False
+    if len(head) < 20 or head[:4] != b"\x7fELF":
+        return False
+    return int.from_bytes(head[18:20], "big" if head[5] == 2 else "little") not in (0, _EM_BPF)
 
 
 def read_release(text: str) -> tuple[int, int]:

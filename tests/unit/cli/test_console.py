@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from holdfast.cli.console import PLAIN_WIDTH, make_console, print_json, progress
+from holdfast.cli.console import PLAIN_WIDTH, make_console, print_json, progress, say
 
 
 class Terminal(io.StringIO):
@@ -77,3 +79,13 @@ def test_progress_draws_on_stderr_and_goes_away(monkeypatch: pytest.MonkeyPatch)
     assert "checking [a]" in drawn
     assert "1/2" in drawn
     assert drawn.endswith("\x1b[2K")  # the line of the bar erased
+
+
+def test_what_a_name_holds_does_nothing_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    say("SEC(kprobe/\x1b]0;title\x07\n\x9b31m) \u00e9")
+    assert capsys.readouterr().out == r"SEC(kprobe/\x1b]0;title\x07\x0a\x9b31m) é" + "\n"
+
+
+def test_json_of_a_path_that_is_no_utf_8(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"b": [os.fsdecode(b"p\xff.o")], "a": "\u00e9"})
+    assert json.loads(capsys.readouterr().out) == {"a": "\u00e9", "b": ["p\\xff.o"]}

@@ -162,3 +162,10 @@ def test_a_place_that_is_not_ours_is_told_with_a_way_out(verb, capsys) -> None:
     assert verb(raising(PermissionError(13, "Permission denied", "/home/me/.cache")))() == 1
     said = capsys.readouterr().err.splitlines()
     assert said[0] == "holdfast: /home/me/.cache: Permission denied" and "XDG_CACHE_HOME" in said[1]
+
+
+def test_interrupted_while_importing_is_no_traceback(tmp_path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([*DOOR, "needs"], capture_output=True, text=True, env=environment, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 130)

@@ -82,3 +82,29 @@ def test_text_fits_100_columns(tmp_path: Path, only: tuple[str, ...]) -> None:
 def test_an_unknown_kernel_is_a_usage_error() -> None:
     result = CliRunner().invoke(command, ["show", "nowhere/6.1"], standalone_mode=False)
     assert isinstance(result.exception, UsageError)
+
+
+@pytest.mark.parametrize("source", ["live", "a/b", "../x", "*", "A", "x\n"])
+def test_a_source_that_would_make_no_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    path = tmp_path / "some.btf"
+    path.write_bytes(kernel_writer(True).raw())
+    result = CliRunner().invoke(command, ["add", str(path), "--source", source], standalone_mode=False)
+    assert isinstance(result.exception, UsageError)
+    assert not (tmp_path / "data").exists()
+
+
+def test_list_takes_the_words_of_other_verbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+    def listed(*selectors: str) -> list[str]:
+        result = CliRunner().invoke(command, ["list", *selectors], standalone_mode=False)
+        assert result.exception is None
+        return result.stdout.splitlines()
+
+    everything = listed()
+    assert max(map(len, everything)) <= 100
+    assert listed("all") == everything
+    (here,) = listed("live")
+    assert here.split() == everything[0].split()
+    assert listed("live", "debian/6.1.0-50-amd64")[0].startswith("live/")
