@@ -17,7 +17,7 @@ from holdfast.errors import HoldfastError, KernelAccessError, PrivilegeError, Us
 from holdfast.rss import tc_messages as wire
 from holdfast.rss.attach_queue import queue_of, set_steering
 from holdfast.rss.config import RssConfig
-from holdfast.rss.tc import HANDLE, TcRule, TcSteering
+from holdfast.rss.tc import HANDLE, TcRule, TcSteering, refuse_by_kind
 from holdfast.rss.tc import detach as detach_tc
 from holdfast.rss.tc_netlink import Route
 from holdfast.rss.terms import ALL_TUNNELS
@@ -136,6 +136,7 @@ def _nothing_runs(name: str, outcome: Outcome, *, tunnels: bool) -> HoldfastErro
 def _start_steering(device: wire.Device, outcome: Outcome, config: RssConfig) -> None:
     from holdfast.rss.kernel import KernelSteering
 
+    refuse_by_kind(device)
     with queue_of(device) as queue:
         program = outcome.program("steer").fd
         steering = KernelSteering(outcome.map, program, supported_tunnel_types=ALL_TUNNELS)

@@ -2,7 +2,8 @@
 """The proof of net/rss-tc: frames through a TAP whose root qdisc has rules.
 
 One rule for everything, then more than 32 rules, each for packets of its own by flower where the kernel has
-it, each with its own key, types and list of queues.
+it, each with its own key, types and list of queues; and the first once more with each other kind of qdisc
+that the kernel has.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from holdfast.rss.config import RssConfig
 from holdfast.rss.fallback import Steering
 from holdfast.rss.prove import QUEUES, Steered
 from holdfast.rss.tap import MultiqueueTap
-from holdfast.rss.tc import Match, TcRule, TcSteering
+from holdfast.rss.tc import QDISCS, Match, TcRule, TcSteering
 from holdfast.rss.terms import ALL_TUNNELS, ALL_TYPES, HashType, TunnelType
 from holdfast.rss.traffic import random_frames
 from holdfast.rss.tunnel_traffic import random_tunnels
@@ -152,8 +153,16 @@ def prove(outcome: Steered, rounds: Sequence[Mapping[str, Any]]) -> Proved:
         inside = any(packed["tunnel_types"] for one in rounds for packed in one["rules"])
         tunnels = ALL_TUNNELS if inside else TunnelType.NONE
         try:
+            trial = _Trial(tap)
             with TcSteering(tap.name, outcome, namespace=namespace, supported_tunnel_types=tunnels) as tc:
-                return _run(tap, tc, rounds)
+                best = tc.qdisc
+                for one in rounds:
+                    trial.run(tc, one, one["what"])
+                tc.detach()
+            for kind in QDISCS:
+                if kind != best:
+                    trial.other(kind, outcome, namespace, rounds[0])
+            return trial.proved(best)
         except KernelAccessError as error:
             return Proved(cannot=error.message)
         finally:
@@ -183,9 +192,15 @@ def _frames_of(one: Mapping[str, Any]) -> Iterator[tuple[bytes, int]]:
         at += size
 
 
-def _run(tap: MultiqueueTap, tc: TcSteering, rounds: Sequence[Mapping[str, Any]]) -> Proved:
-    counts, wrong, queues, left_out = list[Count](), list[str](), Counter[int](), list[str]()
-    for one in rounds:
+class _Trial:
+    def __init__(self, tap: MultiqueueTap) -> None:
+        self._tap = tap
+        self._counts: list[Count] = []
+        self._wrong: list[str] = []
+        self._queues = Counter[int]()
+        self._left_out: list[str] = []
+
+    def run(self, tc: TcSteering, one: Mapping[str, Any], what: str) -> None:
         for rule in tc.rules():
             tc.remove(rule.number)
         try:
@@ -194,16 +209,28 @@ def _run(tap: MultiqueueTap, tc: TcSteering, rounds: Sequence[Mapping[str, Any]]
         except HoldfastError as error:
             if not any(packed["match"] for packed in one["rules"]):
                 raise
-            left_out.append(f"{one['what']}: {error.message}")
-            continue
+            self._left_out.append(f"{what}: {error.message}")
+            return
         right = 0
         for data, queue in _frames_of(one):
-            got = tap.deliver(data)
+            got = self._tap.deliver(data)
             right += got == queue
             if got is not None:
-                queues[got] += 1
-            if got != queue and len(wrong) < _SHOWN:
-                wrong.append(f"{data.hex()}: queue {got}, expected queue {queue}")
-        counts.append(Count(one["what"], right, len(one["queues"])))
-    details = {"qdisc": tc.qdisc, "queues": [queues[each] for each in range(QUEUES)], "left_out": left_out}
-    return Proved(tuple(counts), tuple(wrong), details=details)
+                self._queues[got] += 1
+            if got != queue and len(self._wrong) < _SHOWN:
+                self._wrong.append(f"{what}: {data.hex()}: queue {got}, expected queue {queue}")
+        self._counts.append(Count(what, right, len(one["queues"])))
+
+    def other(self, kind: str, outcome: Steered, namespace: int, one: Mapping[str, Any]) -> None:
+        """One round with a qdisc that is not the best; a kernel that has none of it is no failure."""
+        try:
+            with TcSteering(self._tap.name, outcome, qdisc=kind, namespace=namespace) as tc:
+                self.run(tc, one, f"{one['what']} by {kind}")
+                tc.detach()
+        except KernelAccessError as error:
+            self._left_out.append(f"{kind}: {error.message}")
+
+    def proved(self, qdisc: str) -> Proved:
+        queues = [self._queues[each] for each in range(QUEUES)]
+        details = {"qdisc": qdisc, "queues": queues, "left_out": self._left_out}
+        return Proved(tuple(self._counts), tuple(self._wrong), details=details)

@@ -34,7 +34,17 @@ from holdfast.rss.tc_netlink import Refused, Route
 from holdfast.rss.terms import ALL_TYPES, HashType, TunnelType
 from holdfast.rss.toeplitz import KEY_BYTES, pack_rows
 
-__all__ = ["HANDLE", "MOST_RULES", "QDISCS", "Match", "TcRule", "TcSteering", "counted", "detach"]
+__all__ = [
+    "HANDLE",
+    "MOST_RULES",
+    "QDISCS",
+    "Match",
+    "TcRule",
+    "TcSteering",
+    "counted",
+    "detach",
+    "refuse_by_kind",
+]
 
 HANDLE: Final = 0x4846_0000
 """The root qdisc that is made here: by its handle it is known again."""
@@ -134,9 +144,9 @@ class TcSteering:
 
     The filters keep the program alive, and it the map; the outcome is the caller's. There is one writer of
     rules. Making one raises :class:`~holdfast.errors.UsageError` for a device that is not there, that has
-    one queue, or whose root qdisc somebody chose; :class:`~holdfast.errors.KernelAccessError`, with what
-    is missing, where the kernel has none of :data:`QDISCS`; :class:`~holdfast.errors.PrivilegeError`
-    without CAP_NET_ADMIN.
+    one queue, that is a macvtap, or whose root qdisc somebody chose;
+    :class:`~holdfast.errors.KernelAccessError`, with what is missing, where the kernel has none of
+    :data:`QDISCS`; :class:`~holdfast.errors.PrivilegeError` without CAP_NET_ADMIN.
     """
 
     def __init__(
@@ -306,7 +316,19 @@ def _device(route: Route, name: str) -> wire.Device:
     return found
 
 
+def refuse_by_kind(device: wire.Device) -> None:
+    """Raises :class:`~holdfast.errors.UsageError` for a device whose queues no program can choose."""
+    # tap_get_queue() of drivers/net/tap.c: by skb_get_hash(), which the driver below or the flow dissector
+    # made, in all releases up to 7.3; such a TAP has no steering ioctl, and its own qdisc sees the other way.
+    if device.kind in ("macvtap", "ipvtap"):
+        raise UsageError(
+            f"{device.name}: is a {device.kind}: the kernel chooses its queues by a hash of its own",
+            hint="use a TAP on a bridge",
+        )
+
+
 def _take(route: Route, device: wire.Device, kinds: tuple[str, ...]) -> str:
+    refuse_by_kind(device)
     if device.queues < 2:
         raise UsageError(
             f"{device.name}: has one transmit queue", hint="make the TAP with multi_queue, or numtxqueues"
