@@ -16,7 +16,11 @@ from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
-__all__ = ["CutOffError", "TypeIndex", "UnknownKindError", "essential_name"]
+__all__ = ["MOST_NAMES", "CutOffError", "NamesError", "TypeIndex", "UnknownKindError", "essential_name"]
+
+MOST_NAMES: Final = 256 << 20
+"""Bytes of all names together. A kernel has 3 MB of them; but each type of a hostile file may be named by
+another place in one string of megabytes."""
 
 _HEADER: Final = struct.Struct("<8sII")
 _MAGIC: Final = b"hfindex1"
@@ -31,6 +35,10 @@ class CutOffError(Exception):
         super().__init__(at, ordinal)
         self.at = at
         self.ordinal = ordinal
+
+
+class NamesError(Exception):
+    """The names of all types together have more than :data:`MOST_NAMES` bytes."""
 
 
 class UnknownKindError(CutOffError):
@@ -121,7 +129,7 @@ def build(
 
     ``sizes`` gives, per kind, the bytes after the 12-byte header and the bytes per vlen element. ``strings``
     begins at string offset ``str_start``; names from a base's strings are left to
-    :class:`~holdfast.btf.reader.Btf`. Raises :exc:`CutOffError`.
+    :class:`~holdfast.btf.reader.Btf`. Raises :exc:`CutOffError` and :exc:`NamesError`.
     """
     words = array("I", data[start : end - (end - start) % 4])
     if order != _NATIVE:
@@ -153,10 +161,14 @@ def build(
 
 def _sorted_names(name_offs: array[int], strings: bytes, str_start: int) -> list[int]:
     keys = []
+    left = MOST_NAMES
     for ordinal, name_off in enumerate(name_offs):
         if name_off >= str_start and name_off:
             local = name_off - str_start
             name = strings[local : strings.find(b"\0", local)]
+            left -= len(name)
+            if left < 0:
+                raise NamesError
             keys.append((_flavored_hash(name) if b"___" in name else crc32(name)) << 32 | ordinal)
     keys.sort()
     return keys

@@ -13,7 +13,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from holdfast.btf import decode
-from holdfast.btf.index import CutOffError, TypeIndex, UnknownKindError, build, essential_name
+from holdfast.btf.index import (
+    MOST_NAMES,
+    CutOffError,
+    NamesError,
+    TypeIndex,
+    UnknownKindError,
+    build,
+    essential_name,
+)
 from holdfast.btf.types import BtfType, Kind, Void
 from holdfast.errors import BtfError
 
@@ -73,6 +81,7 @@ class Btf:
         self.index = index or self._walk()
         self._types: dict[int, BtfType] = {}
         self._names: dict[int, str] = {}
+        self._named = 0  # bytes of these
         self._by_essential_name: dict[str, tuple[int, ...]] = {}
         self._base_named: dict[str, list[int]] | None = None
         self._kinds: bytes | None = None
@@ -142,6 +151,9 @@ class Btf:
         except UnknownKindError as error:
             problem = f"type {self.start_id + error.ordinal} is of unknown kind {error.kind}"
             raise self._fail(error.at, problem) from None
+        except NamesError:
+            problem = f"the names of its types have more than {MOST_NAMES >> 20} MiB together"
+            raise self._fail(self._type_end, problem) from None
         except CutOffError as error:
             raise self._fail(error.at, f"type {self.start_id + error.ordinal} is cut off") from None
 
@@ -161,6 +173,9 @@ class Btf:
         found = self._until_nul(local) if local >= 0 else None
         if found is None:
             raise self._fail(0, f"string offset {offset:#x} is outside the string section")
+        self._named += len(found)
+        if self._named > MOST_NAMES:
+            raise self._fail(0, f"the names that it has been asked for have more than {MOST_NAMES >> 20} MiB")
         name = found.decode("utf-8", "backslashreplace")
         self._names[offset] = name
         return name

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.btfwriter import BtfWriter
@@ -38,6 +39,7 @@ from holdfast.btf.types import (
     Var,
     Volatile,
 )
+from holdfast.errors import BtfError
 
 names = st.sampled_from(["", "a", "b", "foo", "foo___x", "foo___x___y", "_", "oo", "größe", "a" * 300])
 u32 = st.integers(0, 2**32 - 1)
@@ -178,3 +180,22 @@ def test_a_name_may_be_the_tail_of_another() -> None:
     w.offsets["name___old"] = whole + 5
     type_id = w.struct("name___old", 4)
     assert w.btf().candidates("name") == (type_id,)
+
+
+def test_names_over_each_other_are_bounded() -> None:
+    w = BtfWriter()
+    whole = w.string("x" * (2 << 20))
+    for place in range(200):
+        w.offsets[f"tail{place}"] = whole + place
+        w.struct(f"tail{place}", 4)
+    with pytest.raises(BtfError, match="have more than 256 MiB together"):
+        w.btf()
+
+
+def test_names_that_are_asked_for_are_bounded() -> None:
+    w = BtfWriter()
+    whole = w.string("x" * (2 << 20))
+    btf = w.btf()
+    with pytest.raises(BtfError, match="it has been asked for have more than 256 MiB"):
+        for place in range(200):
+            btf.string(whole + place)
