@@ -18,8 +18,6 @@ __all__ = [
     "PrintFn",
     "Prototype",
     "ShimPrintFn",
-    "TcHook",
-    "TcOpts",
     "TestRunOpts",
 ]
 
@@ -73,25 +71,6 @@ class TestRunOpts(ctypes.Structure):
         ("flags", _u32),
         ("cpu", _u32),
         ("batch_size", _u32),
-    )
-
-
-class TcHook(ctypes.Structure):
-    """``struct bpf_tc_hook``, without what libbpf 1.7 added."""
-
-    _fields_ = (("sz", _size), ("ifindex", _int), ("attach_point", _int), ("parent", _u32))
-
-
-class TcOpts(ctypes.Structure):
-    """``struct bpf_tc_opts``."""
-
-    _fields_ = (
-        ("sz", _size),
-        ("prog_fd", _int),
-        ("flags", _u32),
-        ("prog_id", _u32),
-        ("handle", _u32),
-        ("priority", _u32),
     )
 
 
@@ -151,10 +130,6 @@ PROTOTYPES: dict[str, Prototype] = {
     "bpf_link__disconnect": _P(None, (_pointer,)),
     "bpf_link__destroy": _P(_int, (_pointer,)),
     "bpf_prog_test_run_opts": _P(_int, (_int, _pointer)),
-    "bpf_tc_hook_create": _P(_int, (_pointer,)),
-    "bpf_tc_hook_destroy": _P(_int, (_pointer,)),
-    "bpf_tc_attach": _P(_int, (_pointer, _pointer)),
-    "bpf_tc_detach": _P(_int, (_pointer, _pointer)),
 }
 
 # Of scripts/libbpf_shim.c, in the bundled library alone.

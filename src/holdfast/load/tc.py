@@ -3,25 +3,42 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
+import socket
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
 from holdfast import sys as kernel
 from holdfast.errors import HoldfastError, UsageError
-from holdfast.libbpf import Messages, library
-from holdfast.libbpf.prototypes import TcHook, TcOpts
 from holdfast.load.failure import failed_call
+from holdfast.load.netlink import (
+    ETH_P_ALL,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    RTM_DELQDISC,
+    RTM_DELTFILTER,
+    RTM_NEWQDISC,
+    RTM_NEWTFILTER,
+    TCA_KIND,
+    TCA_OPTIONS,
+    TCMSG,
+    Refused,
+    Route,
+    attribute,
+    bpf_options,
+)
 from holdfast.load.netns import in_network_namespace
 from holdfast.terms import AttachType
 
 __all__ = ["TcAttachment", "attach_egress"]
 
-_INGRESS, _EGRESS = 1, 2  # enum bpf_tc_attach_point
-_BPF_TC_F_REPLACE = 1
+# include/uapi/linux/pkt_sched.h: TC_H_CLSACT, the qdisc's handle, and TC_H_MIN_EGRESS in it
+_CLSACT: Final = 0xFFFFFFF1
+_CLSACT_HANDLE: Final = 0xFFFF0000
+_CLSACT_EGRESS: Final = 0xFFFFFFF3
 # Of the filter that clsact gets; the number is ours alone, so that what a process that was killed left
 # behind on a persistent interface is replaced, not doubled. Late among the filters: what follows sees the
 # program's changes.
@@ -98,50 +115,47 @@ def attach_egress(
     return TcAttachment("clsact", detach)
 
 
-def _hook(ifindex: int, point: int) -> TcHook:
-    return TcHook(sz=ctypes.sizeof(TcHook), ifindex=ifindex, attach_point=point)
-
-
 def _add_filter(program_fd: int, ifindex: int) -> bool:
     """Return whether the qdisc clsact was not there before."""
-    libbpf, hook = library(), _hook(ifindex, _EGRESS)
-    options = TcOpts(
-        sz=ctypes.sizeof(TcOpts),
-        prog_fd=program_fd,
-        flags=_BPF_TC_F_REPLACE,
-        handle=_HANDLE,
-        priority=_PRIORITY,
-    )
-    with libbpf.listening(Messages()):
+    with Route() as route:
         made = True
         try:
-            libbpf.check("bpf_tc_hook_create", ctypes.byref(hook))
-        except OSError as error:
+            content = TCMSG.pack(0, ifindex, _CLSACT_HANDLE, _CLSACT, 0) + attribute(TCA_KIND, b"clsact\0")
+            route.ask(RTM_NEWQDISC, content, NLM_F_CREATE | NLM_F_EXCL)
+        except Refused as error:
             if error.errno != errno.EEXIST:
                 raise
             made = False
+        content = _filter(ifindex) + attribute(TCA_KIND, b"bpf\0")
+        content += attribute(TCA_OPTIONS, bpf_options(program_fd, "holdfast"))
         try:
-            libbpf.check("bpf_tc_attach", ctypes.byref(hook), ctypes.byref(options))
-        except OSError:
+            route.ask(RTM_NEWTFILTER, content, NLM_F_CREATE | NLM_F_REPLACE)
+        except Refused:
             if made:
-                _destroy(ifindex)
+                _destroy(route, ifindex)
             raise
     return made
 
 
 def _remove_filter(ifindex: int, *, with_qdisc: bool) -> None:
-    libbpf, hook = library(), _hook(ifindex, _EGRESS)
-    options = TcOpts(sz=ctypes.sizeof(TcOpts), handle=_HANDLE, priority=_PRIORITY)
-    with libbpf.listening(Messages()):
-        # What fails is not there any more: the interface, or a filter that somebody else removed.
-        libbpf.call("bpf_tc_detach", ctypes.byref(hook), ctypes.byref(options))
+    with Route() as route:
+        try:
+            route.ask(RTM_DELTFILTER, _filter(ifindex) + attribute(TCA_KIND, b"bpf\0"))
+        except Refused:
+            pass  # it is not there any more: the interface, or a filter that somebody else removed
         if with_qdisc:
-            _destroy(ifindex)
+            _destroy(route, ifindex)
 
 
-def _destroy(ifindex: int) -> None:
-    hook = _hook(ifindex, _INGRESS | _EGRESS)  # both: the qdisc, not one side's filters
-    library().call("bpf_tc_hook_destroy", ctypes.byref(hook))
+def _filter(ifindex: int) -> bytes:
+    return TCMSG.pack(0, ifindex, _HANDLE, _CLSACT_EGRESS, _PRIORITY << 16 | socket.htons(ETH_P_ALL))
+
+
+def _destroy(route: Route, ifindex: int) -> None:
+    try:
+        route.ask(RTM_DELQDISC, TCMSG.pack(0, ifindex, _CLSACT_HANDLE, _CLSACT, 0))
+    except Refused:
+        pass  # as above
 
 
 def _explained(error: OSError, ifindex: int) -> HoldfastError:

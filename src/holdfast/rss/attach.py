@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from holdfast.errors import HoldfastError, KernelAccessError, PrivilegeError, UsageError
+from holdfast.load.netlink import Route
 from holdfast.rss import tc_messages as wire
 from holdfast.rss.attach_queue import queue_of, set_steering
 from holdfast.rss.config import RssConfig
 from holdfast.rss.tc import HANDLE, TcRule, TcSteering, refuse_by_kind
 from holdfast.rss.tc import detach as detach_tc
-from holdfast.rss.tc_netlink import Route
 from holdfast.rss.terms import ALL_TUNNELS
 
 if TYPE_CHECKING:

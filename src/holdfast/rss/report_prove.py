@@ -23,13 +23,13 @@ from typing import Any, Final, Protocol
 
 from holdfast.bundle.proof import Count, Proved
 from holdfast.errors import KernelAccessError, PrivilegeError
+from holdfast.load.netlink import Refused, Route
 from holdfast.rss import frames, reference
 from holdfast.rss import tc_messages as wire
 from holdfast.rss.config import RssConfig
 from holdfast.rss.report import Received, Reporting, Rung
 from holdfast.rss.report_ask import where
 from holdfast.rss.tap import MultiqueueTap
-from holdfast.rss.tc_netlink import Refused, Route
 from holdfast.rss.terms import ALL_TUNNELS, ALL_TYPES, HashType, TunnelType
 from holdfast.rss.traffic import random_frames
 from holdfast.rss.tunnel_traffic import random_tunnels

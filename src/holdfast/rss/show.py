@@ -7,10 +7,10 @@ import os
 from dataclasses import dataclass
 
 from holdfast.errors import PrivilegeError
+from holdfast.load.netlink import Route
 from holdfast.rss import tc_messages as wire
 from holdfast.rss.attach import find_device, form_of, pin_folder
 from holdfast.rss.tc import counted
-from holdfast.rss.tc_netlink import Route
 
 __all__ = ["Distribution", "distribution"]
 

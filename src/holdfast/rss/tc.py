@@ -26,11 +26,11 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
 from holdfast.errors import HoldfastError, KernelAccessError, PrivilegeError, UsageError
+from holdfast.load.netlink import Refused, Route
 from holdfast.rss import tc_messages as wire
 from holdfast.rss.config import MAX_TABLE_LEN, RssConfig
 from holdfast.rss.grace import wait_for_readers
 from holdfast.rss.tc_match import Match
-from holdfast.rss.tc_netlink import Refused, Route
 from holdfast.rss.terms import ALL_TYPES, HashType, TunnelType
 from holdfast.rss.toeplitz import KEY_BYTES, pack_rows
 

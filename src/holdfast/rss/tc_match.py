@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Final
 
 from holdfast.errors import UsageError
-from holdfast.rss.tc_netlink import attribute
+from holdfast.load.netlink import attribute
 
 __all__ = ["Match"]
 

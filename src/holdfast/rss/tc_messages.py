@@ -13,9 +13,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from holdfast.rss.tc_netlink import NLM_F_CREATE, NLM_F_EXCL, Refused, Route, attribute, attributes, text
+from holdfast.load.netlink import (
+    ETH_P_ALL,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    RTM_DELQDISC,
+    RTM_DELTFILTER,
+    RTM_NEWQDISC,
+    RTM_NEWTFILTER,
+    TCA_KIND,
+    TCA_OPTIONS,
+    TCMSG,
+    Refused,
+    Route,
+    attribute,
+    attributes,
+    bpf_options,
+    text,
+)
 
 __all__ = [
+    "ETH_P_ALL",
     "ROOT",
     "Device",
     "Filter",
@@ -34,22 +52,18 @@ __all__ = [
 
 ROOT: Final = 0xFFFFFFFF
 _RTM_GETLINK: Final = 18
-_RTM_NEWQDISC, _RTM_DELQDISC, _RTM_GETQDISC = 36, 37, 38
+_RTM_GETQDISC: Final = 38
 _RTM_GETTCLASS: Final = 42
-_RTM_NEWTFILTER, _RTM_DELTFILTER, _RTM_GETTFILTER = 44, 45, 46
+_RTM_GETTFILTER: Final = 46
 _IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_NUM_TX_QUEUES = 3, 18, 31
 _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
 _IFF_TAP: Final = 2
-_TCA_KIND, _TCA_OPTIONS, _TCA_STATS2, _TCA_CHAIN = 1, 2, 7, 11
+_TCA_STATS2, _TCA_CHAIN = 7, 11
 _TCA_STATS_BASIC, _TCA_STATS_PKT64 = 1, 8
-_TCA_BPF_CLASSID, _TCA_BPF_FD, _TCA_BPF_NAME, _TCA_BPF_FLAGS = 3, 6, 7, 8
-_TCA_BPF_FLAG_ACT_DIRECT: Final = 1
 _TCA_FLOWER_ACT: Final = 3
 _TCA_ACT_KIND, _TCA_ACT_OPTIONS = 1, 2
 _TCA_GACT_PARMS: Final = 2
 _TC_ACT_GOTO_CHAIN: Final = 2 << 28
-ETH_P_ALL: Final = 0x0003
-_TCMSG: Final = struct.Struct("=BxxxiIII")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +135,10 @@ def indices(route: Route) -> list[int]:
 def root_qdisc(route: Route, index: int) -> tuple[str, int] | None:
     """Returns kind and handle of the root qdisc; handle 0 is one that nobody asked for. None without one."""
     # A dump of all devices: asking for one device's qdiscs came with 4.20 and is not heeded by all.
-    for body in route.dump(_RTM_GETQDISC, _TCMSG.pack(0, index, 0, 0, 0)):
-        _, at, handle, parent, _ = _TCMSG.unpack_from(body)
+    for body in route.dump(_RTM_GETQDISC, TCMSG.pack(0, index, 0, 0, 0)):
+        _, at, handle, parent, _ = TCMSG.unpack_from(body)
         if at == index and parent == ROOT:
-            return text(attributes(body[20:])[_TCA_KIND]), handle
+            return text(attributes(body[20:])[TCA_KIND]), handle
     return None
 
 
@@ -140,26 +154,21 @@ def add_qdisc(route: Route, index: int, kind: str, handle: int, options: bytes |
         "prio": struct.pack("=i16B", 2, *(0,) * 16),
         "htb": attribute(2, struct.pack("=5I", 3, 10, 0, 0, 0)),  # TCA_HTB_INIT
     }
-    content = _TCMSG.pack(0, index, handle, ROOT, 0) + attribute(_TCA_KIND, kind.encode() + b"\0")
-    content += attribute(_TCA_OPTIONS, known[kind] if options is None else options)
-    route.ask(_RTM_NEWQDISC, content, NLM_F_CREATE | NLM_F_EXCL)
+    content = TCMSG.pack(0, index, handle, ROOT, 0) + attribute(TCA_KIND, kind.encode() + b"\0")
+    content += attribute(TCA_OPTIONS, known[kind] if options is None else options)
+    route.ask(RTM_NEWQDISC, content, NLM_F_CREATE | NLM_F_EXCL)
 
 
 def delete_root(route: Route, index: int) -> None:
     """Takes the root qdisc away, with its filters; the default one comes back. Raises :class:`Refused`."""
-    route.ask(_RTM_DELQDISC, _TCMSG.pack(0, index, 0, ROOT, 0))
+    route.ask(RTM_DELQDISC, TCMSG.pack(0, index, 0, ROOT, 0))
 
 
 def add_bpf_filter(
     route: Route, index: int, parent: int, priority: int, classid: int, program_fd: int, chain: int
 ) -> None:
     """Adds a direct-action classifier whose program finds ``classid``'s minor number in skb->tc_classid."""
-    options = (
-        attribute(_TCA_BPF_CLASSID, struct.pack("=I", classid))
-        + attribute(_TCA_BPF_FD, struct.pack("=i", program_fd))
-        + attribute(_TCA_BPF_NAME, b"rss_tc\0")
-        + attribute(_TCA_BPF_FLAGS, struct.pack("=I", _TCA_BPF_FLAG_ACT_DIRECT))
-    )
+    options = bpf_options(program_fd, "rss_tc", classid)
     _add(route, "bpf", index, parent, priority, ETH_P_ALL, options, chain)
 
 
@@ -185,35 +194,35 @@ def _add(
     options: bytes,
     chain: int,
 ) -> None:
-    content = _TCMSG.pack(0, index, 0, parent, priority << 16 | socket.htons(protocol))
-    content += attribute(_TCA_KIND, kind.encode() + b"\0")
+    content = TCMSG.pack(0, index, 0, parent, priority << 16 | socket.htons(protocol))
+    content += attribute(TCA_KIND, kind.encode() + b"\0")
     if chain:
         content += attribute(_TCA_CHAIN, struct.pack("=I", chain))
-    content += attribute(_TCA_OPTIONS, options)
-    route.ask(_RTM_NEWTFILTER, content, NLM_F_CREATE | NLM_F_EXCL)
+    content += attribute(TCA_OPTIONS, options)
+    route.ask(RTM_NEWTFILTER, content, NLM_F_CREATE | NLM_F_EXCL)
 
 
 def delete_filter(
     route: Route, index: int, parent: int, priority: int, protocol: int, kind: str, chain: int
 ) -> None:
     """Deletes a priority of a chain. Raises :class:`Refused`, ENOENT if there is none."""
-    content = _TCMSG.pack(0, index, 0, parent, priority << 16 | socket.htons(protocol))
-    content += attribute(_TCA_KIND, kind.encode() + b"\0")
+    content = TCMSG.pack(0, index, 0, parent, priority << 16 | socket.htons(protocol))
+    content += attribute(TCA_KIND, kind.encode() + b"\0")
     if chain:
         content += attribute(_TCA_CHAIN, struct.pack("=I", chain))
-    route.ask(_RTM_DELTFILTER, content)
+    route.ask(RTM_DELTFILTER, content)
 
 
 def filters(route: Route, index: int, parent: int) -> Iterator[Filter]:
     """Yields the filters of a qdisc, of all chains. Raises :class:`Refused`."""
-    for body in route.dump(_RTM_GETTFILTER, _TCMSG.pack(0, index, 0, parent, 0)):
-        _, _, handle, _, info = _TCMSG.unpack_from(body)
+    for body in route.dump(_RTM_GETTFILTER, TCMSG.pack(0, index, 0, parent, 0)):
+        _, _, handle, _, info = TCMSG.unpack_from(body)
         said = attributes(body[20:])
         if not handle:  # the head of a priority
             continue
         (chain,) = struct.unpack("=I", said.get(_TCA_CHAIN, bytes(4)))
-        options = attributes(said.get(_TCA_OPTIONS, b""))
-        yield Filter(text(said[_TCA_KIND]), info >> 16, socket.ntohs(info & 0xFFFF), chain, options)
+        options = attributes(said.get(TCA_OPTIONS, b""))
+        yield Filter(text(said[TCA_KIND]), info >> 16, socket.ntohs(info & 0xFFFF), chain, options)
 
 
 def class_packets(route: Route, index: int, major: int) -> dict[int, int]:
@@ -221,8 +230,8 @@ def class_packets(route: Route, index: int, major: int) -> dict[int, int]:
     each queue, minor number queue + 1. Raises :class:`Refused`.
     """
     found = {}
-    for body in route.dump(_RTM_GETTCLASS, _TCMSG.pack(0, index, 0, 0, 0)):
-        handle = _TCMSG.unpack_from(body)[2]
+    for body in route.dump(_RTM_GETTCLASS, TCMSG.pack(0, index, 0, 0, 0)):
+        handle = TCMSG.unpack_from(body)[2]
         if handle >> 16 != major >> 16 or not handle & 0xFFFF:
             continue
         stats = attributes(attributes(body[20:]).get(_TCA_STATS2, b""))

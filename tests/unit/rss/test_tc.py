@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.errors import UsageError
+from holdfast.load.netlink import attribute, attributes
 from holdfast.rss.tc import Match, TcRule
-from holdfast.rss.tc_netlink import attribute, attributes
 from holdfast.rss.terms import HashType
 from holdfast.rss.toeplitz import pack_rows
 from holdfast.rss.vectors import KEY

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """rtnetlink, as much as devices, qdiscs, classes and filters take: attributes, requests, dumps.
 
-The libraries that were looked at know neither ``multiq`` nor ``flower``, so what they would save is
-the few lines here. Source: include/uapi/linux/netlink.h and rtnetlink.h.
+The libraries that were looked at know neither ``multiq`` nor ``flower``, and libbpf puts no class into a
+filter; so what they would save is the few lines here. Source: include/uapi/linux/netlink.h, rtnetlink.h,
+pkt_cls.h.
 """
 
 from __future__ import annotations
@@ -17,10 +18,41 @@ from typing import Final, Self
 
 from holdfast.load.netns import in_network_namespace
 
-__all__ = ["NLM_F_CREATE", "NLM_F_EXCL", "Refused", "Route", "attribute", "attributes", "text"]
+__all__ = [
+    "ETH_P_ALL",
+    "NLM_F_CREATE",
+    "NLM_F_EXCL",
+    "NLM_F_REPLACE",
+    "RTM_DELQDISC",
+    "RTM_DELTFILTER",
+    "RTM_NEWQDISC",
+    "RTM_NEWTFILTER",
+    "TCA_KIND",
+    "TCA_OPTIONS",
+    "TCMSG",
+    "Refused",
+    "Route",
+    "attribute",
+    "attributes",
+    "bpf_options",
+    "text",
+]
 
-NLM_F_CREATE: Final = 0x400
+NLM_F_REPLACE: Final = 0x100
 NLM_F_EXCL: Final = 0x200
+NLM_F_CREATE: Final = 0x400
+RTM_NEWQDISC: Final = 36
+RTM_DELQDISC: Final = 37
+RTM_NEWTFILTER: Final = 44
+RTM_DELTFILTER: Final = 45
+TCA_KIND: Final = 1
+TCA_OPTIONS: Final = 2
+TCMSG: Final = struct.Struct("=BxxxiIII")
+"""``struct tcmsg``: family, interface, handle, parent, and for a filter its priority and protocol."""
+
+ETH_P_ALL: Final = 0x0003
+_TCA_BPF_CLASSID, _TCA_BPF_FD, _TCA_BPF_NAME, _TCA_BPF_FLAGS = 3, 6, 7, 8
+_TCA_BPF_FLAG_ACT_DIRECT: Final = 1
 _NLM_F_REQUEST: Final = 0x001
 _NLM_F_ACK: Final = 0x004
 _NLM_F_ACK_TLVS: Final = 0x200
@@ -57,6 +89,17 @@ def attributes(content: bytes) -> dict[int, bytes]:
         found[kind & _TYPE] = content[at + 4 : at + length]
         at += length + 3 & ~3
     return found
+
+
+def bpf_options(program_fd: int, name: str, classid: int | None = None) -> bytes:
+    """Returns the options of a filter that is a program; ``classid`` is what it finds in skb->tc_classid."""
+    named = b"" if classid is None else attribute(_TCA_BPF_CLASSID, struct.pack("=I", classid))
+    return (
+        named
+        + attribute(_TCA_BPF_FD, struct.pack("=i", program_fd))
+        + attribute(_TCA_BPF_NAME, name.encode() + b"\0")
+        + attribute(_TCA_BPF_FLAGS, struct.pack("=I", _TCA_BPF_FLAG_ACT_DIRECT))
+    )
 
 
 def text(content: bytes) -> str:
