@@ -38,7 +38,7 @@ class Link:
     @property
     def fd(self) -> int:
         """Returns the link's descriptor, which stays the link's. A kprobe on a kernel before 5.15 has a
-        perf event's.
+        perf event's, a struct_ops map that is registered without a link its own.
         """
         return int(self._session.call("bpf_link__fd", self._open()))
 
@@ -61,13 +61,20 @@ class Link:
             self._session.destroy_link(handle)
 
     def disown(self) -> kernel.OwnedFd:
-        """Returns the descriptor for the caller to own; the attachment lasts as long as it is open."""
+        """Returns the descriptor for the caller to own; the attachment lasts as long as it is open.
+
+        Of a struct_ops map in ``.struct_ops`` (not ``.struct_ops.link``) it is the map's: that stays
+        registered, whoever closes what, until its element 0 is deleted (bpf_struct_ops_map_delete_elem()).
+        """
         handle = self._open()
         fd = int(self._session.call("bpf_link__fd", handle))
+        # Without a link of the kernel's libbpf lends the map's descriptor, which the object closes
+        # (bpf_map__attach_struct_ops()).
+        owned = kernel.OwnedFd.duplicate(fd) if fd in self._session.map_fds() else None
         # Disconnected, destroying frees the memory alone and leaves descriptor and attachment be.
         self._session.call("bpf_link__disconnect", handle)
         self.close()
-        return kernel.OwnedFd(fd)
+        return owned or kernel.OwnedFd(fd)
 
     def _open(self) -> int:
         if self._handle is None or self._session.closed:

@@ -298,6 +298,10 @@ class Session:
             del self._held.links[link]
             self.library.call("bpf_link__destroy", link)
 
+    def map_fds(self) -> frozenset[int]:
+        """Returns the descriptors of the object's maps, which are the object's to close."""
+        return frozenset(int(self.call("bpf_map__fd", handle)) for handle in self._maps.values()) - {-1}
+
     def remove_own_pins(self) -> None:
         """Unlinks the map pins that libbpf made for this load, not those that it found."""
         while self._own_pins:

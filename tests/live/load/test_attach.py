@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
-from tests.live.load.objects import gone
+from tests.live.load.objects import STRUCT_OPS, compile_object, gone
 
 from holdfast import load
 from holdfast import sys as kernel
@@ -90,6 +91,28 @@ def test_struct_ops_are_attached_by_their_map(compiled: Compiled) -> None:
         with pytest.raises(UsageError, match="no STRUCT_OPS map"):
             load.Map("other", lambda: obj.maps["holdfast_cc"].fd).attach()
     assert "holdfast_cc" not in available.read_text().split()
+
+
+def test_struct_ops_without_a_link_lend_no_descriptor_away(compiled: Compiled, tmp_path: Path) -> None:
+    """libbpf's link then has the map's descriptor, which the object closes."""
+    clang = shutil.which("clang")
+    assert clang is not None
+    source = STRUCT_OPS.replace(".struct_ops.link", ".struct_ops").replace("holdfast_cc", "holdfast_cd")
+    path = compile_object(clang, source, tmp_path, "registered")
+    available = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
+    with load.open_object(path) as obj:
+        (link,) = obj.attach()
+        number = obj.map("holdfast_cd").id
+        assert link.fd == obj.map("holdfast_cd").fd
+        owned = link.disown()
+        assert owned.fileno() != obj.map("holdfast_cd").fd
+    try:
+        assert "holdfast_cd" in available.read_text().split()
+        assert kernel.map_info(owned.fileno()).id == number
+    finally:
+        kernel.map_delete(owned.fileno(), bytes(4))
+        owned.close()
+    assert "holdfast_cd" not in available.read_text().split()
 
 
 def test_no_descriptor_is_standard_input(compiled: Compiled) -> None:
