@@ -135,8 +135,11 @@ def _run_command(outcome: Outcome, arguments: Sequence[str]) -> int:
     groups = (outcome.programs, outcome.maps, outcome.links)
     descriptors = [thing.fd for things in groups for thing in things.values()]
     children: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
+        if not children:
+            early.append(number)
         for child in children:
             child.send_signal(number)
 
@@ -154,6 +157,8 @@ def _run_command(outcome: Outcome, arguments: Sequence[str]) -> int:
             _tell(f"{arguments[0]}: {error.strerror}")
             return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
         children.append(child)
+        for number in early:  # came while the command was being started
+            child.send_signal(number)
         status = child.wait()
     return 128 - status if status < 0 else status
 

@@ -100,6 +100,8 @@ class Cache:
                 file.write(content)
             Path(temporary).replace(self.path / name)
         except OSError:
+            pass
+        finally:  # also where Ctrl-C ends it
             Path(temporary).unlink(missing_ok=True)
         self._prune()
 
@@ -150,7 +152,11 @@ class Cache:
         try:
             with os.scandir(self.path) as entries:
                 # the time of the last mark, not of the last change, which cache_seal uses for its mark
-                files = [(entry.stat(follow_symlinks=False).st_ctime, entry.path) for entry in entries]
+                files = [
+                    (entry.stat(follow_symlinks=False).st_ctime, entry.path)
+                    for entry in entries
+                    if entry.is_file(follow_symlinks=False)  # not the folder of packages
+                ]
             for _, path in sorted(files)[: max(len(files) - _KEEP, 0)]:
                 Path(path).unlink(missing_ok=True)
         except OSError:

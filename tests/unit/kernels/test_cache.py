@@ -211,3 +211,28 @@ def test_answers_survive_the_file_and_undecided_ones_are_dropped() -> None:
 def test_answers_that_make_no_sense_are_ignored(content: bytes) -> None:
     wanted = Wanted(helpers=frozenset({HelperUse(9, ProgramType.XDP)}))
     assert ProbeStore(content).answers(wanted) == ProbeFacts()
+
+
+def test_what_was_used_longest_ago_goes_and_folders_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.kernels.cache._KEEP", 3)
+    cache = Cache(tmp_path / "cache")
+    cache.put("first", b"x")
+    (tmp_path / "cache" / "packages").mkdir()
+    for number in range(3):
+        cache.put(f"later{number}", b"x")
+    names = sorted(path.name for path in (tmp_path / "cache").iterdir())
+    assert names == ["later0", "later1", "later2", "packages"]
+
+
+def test_who_is_interrupted_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache(tmp_path / "cache")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("holdfast.kernels.cache._header", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cache.put("name", b"x")
+    assert list((tmp_path / "cache").iterdir()) == []
