@@ -122,6 +122,10 @@ class Reached:
     pointer_stores: Mapping[int, PointerAccess]
     compared: frozenset[Pointer]
     """Pointers that a conditional jump looks at anywhere."""
+    exits: Mapping[int, Value]
+    """What r0 may hold at each exit of the program itself, functions that it calls left out."""
+    results: Mapping[int, Value]
+    """The same of each static function, by its first slot."""
 
 
 def live_slots(
@@ -194,6 +198,8 @@ def explore(
         walk.pointer_loads,
         walk.pointer_stores,
         frozenset(walk.compared),
+        walk.exits,
+        walk.results,
     )
 
 
@@ -231,6 +237,7 @@ class _Walk:
         self.pointer_loads: dict[int, PointerAccess] = {}
         self.pointer_stores: dict[int, PointerAccess] = {}
         self.compared: set[Pointer] = set()
+        self.exits: dict[int, Value] = {}
         self.results: dict[int, Value] = {}  # static function -> r0 at its exits
         # static function -> slot after a call of it -> state there
         self.waiting: dict[int, dict[int, _State]] = {}
@@ -463,6 +470,8 @@ class _Walk:
     def _exit(self, pc: int, result: Value) -> None:
         function = self.graph.function_of(pc)
         if function not in self.static:
+            if function == 0:
+                self.exits[pc] = result  # the last visit has the widest state
             return
         if type(result) is Frame or result is Token.FRAME:
             result = None

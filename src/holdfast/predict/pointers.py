@@ -18,6 +18,7 @@ from holdfast.elf.spec import ProgramSpec
 from holdfast.insn.live import PointerAccess
 from holdfast.insn.values import Pointer
 from holdfast.kernels.facts import KernelFacts
+from holdfast.needs.licenses import is_gpl_compatible
 from holdfast.needs.model import TargetKind
 from holdfast.needs.targets import attach_target
 from holdfast.predict.context import Loaded
@@ -25,12 +26,12 @@ from holdfast.predict.origins import HELPER_RESULTS
 from holdfast.predict.relocated import Relocated
 from holdfast.predict.struct_ops import member_of
 from holdfast.predict.targets import target_function
-from holdfast.rules import arguments, nullable, struct_access
+from holdfast.rules import arguments, nullable, ops_writes, struct_access
 from holdfast.rules.ask import Allowed, Ask, Ruling
 from holdfast.rules.struct_access import Found, Pointed, Refusal, Shape
 from holdfast.terms import AttachType, ProgramType
 
-__all__ = ["refused_reads"]
+__all__ = ["refused_reads", "unlicensed_reads"]
 
 _Origin: TypeAlias = tuple[str, str, str | int, int]
 _Steps: TypeAlias = tuple[tuple[int, int], ...]
@@ -63,12 +64,35 @@ def refused_reads(
         ruling = _read(loaded, program, relocated, slot, load)
         if ruling.allowed is Allowed.NO:
             found.setdefault(ruling, []).append(slot)
-    if program.type in _READ_ONLY:
+    ops = member_of(loaded.spec, program)
+    if program.type in _READ_ONLY or (ops is not None and ops[0] in ops_writes.JUDGED):
         for slot, store in reached.pointer_stores.items():
-            ruling = _write(loaded, program, relocated, store.pointer)
+            ruling = _write(loaded, program, relocated, slot, store.pointer)
             if ruling.allowed is Allowed.NO:
                 found.setdefault(ruling, []).append(slot)
     yield from found.items()
+
+
+def unlicensed_reads(
+    loaded: Loaded, program: ProgramSpec, relocated: Relocated
+) -> Iterator[tuple[Ruling, list[int]]]:
+    """The same of reads through typed pointers by a program whose licence is not GPL-compatible."""
+    if is_gpl_compatible(loaded.spec.license) or program.type not in _READ_ONLY:
+        return
+    if not loaded.facts.rule(struct_access.asks_for_gpl):
+        return
+    slots = []
+    for slot, load in relocated.reached.pointer_loads.items():
+        origin = _origin(loaded, program, load.pointer)
+        if origin is not None and not load.pointer.path and loaded.facts.work(_is_struct, origin):
+            slots.append(slot)
+    if slots:
+        why = f"it reads the kernel's structs, and the object's license is {loaded.spec.license!r}"
+        yield Ruling(Allowed.NO, why, "check_ptr_to_btf_access in kernel/bpf/verifier.c"), slots
+
+
+def _is_struct(facts: KernelFacts, _: Ask, origin: _Origin) -> bool:
+    return isinstance(_start(facts, origin), Pointed)
 
 
 def _read(
@@ -103,10 +127,16 @@ def _is_trusted(program: ProgramSpec) -> bool:
     return program.type in (ProgramType.LSM, ProgramType.STRUCT_OPS)
 
 
-def _write(loaded: Loaded, program: ProgramSpec, relocated: Relocated, pointer: Pointer) -> Ruling:
+def _write(loaded: Loaded, program: ProgramSpec, relocated: Relocated, slot: int, pointer: Pointer) -> Ruling:
     origin = _origin(loaded, program, pointer)
     if origin is None:
         return _YES
+    ops = member_of(loaded.spec, program)
+    if ops is not None:
+        row = relocated.resolved.rows.get(slot)
+        moved = relocated.insns[slot].off if row is None or row.offset is None else row.offset
+        at = pointer.moved + moved
+        return loaded.facts.own(_put_here, relocated.resolved.number, ops[0], origin, pointer.path, at)
     return loaded.facts.own(_written_here, relocated.resolved.number, origin, pointer.path)
 
 
@@ -116,6 +146,10 @@ def _judged_here(loaded: Loaded, number: int, origin: _Origin, path: _Steps, las
 
 def _written_here(loaded: Loaded, number: int, origin: _Origin, path: _Steps) -> Ruling:
     return loaded.facts.work(_written, origin, _steps(loaded, number, path))
+
+
+def _put_here(loaded: Loaded, number: int, ops: str, origin: _Origin, path: _Steps, at: int) -> Ruling:
+    return loaded.facts.work(_put, ops, origin, _steps(loaded, number, path), at)
 
 
 def _field_here(loaded: Loaded, number: int, origin: _Origin, path: _Steps, twins: tuple[str, ...]) -> Ruling:
@@ -223,12 +257,34 @@ def _written(facts: KernelFacts, _: Ask, origin: _Origin, steps: _Steps) -> Ruli
     return Ruling(Allowed.NO, why, "check_ptr_to_btf_access in kernel/bpf/verifier.c")
 
 
+def _put(facts: KernelFacts, ask: Ask, ops: str, origin: _Origin, steps: _Steps, at: int) -> Ruling:
+    """A struct_ops program's store ``at`` that many bytes of a struct."""
+    found = _start(facts, origin, ops)
+    for offset, size in steps:
+        if not isinstance(found, Pointed):
+            return _YES
+        found = struct_access.at(found, offset, size)
+    name = _name(found) if isinstance(found, Pointed) else ""
+    if not name:
+        return _YES
+    open_members = ops_writes.writable(ops, name, ask)
+    for owner, member in open_members:
+        place = facts.find(owner, Kind.STRUCT)
+        extent = struct_access.extent(place.btf, place.type_id, member) if place else None
+        if extent is None or extent[0] <= at < extent[1]:
+            return _YES
+    members = " and ".join(member for _, member in open_members)
+    why = f"it writes to struct {name} at offset {at}, and {ops} programs only to {members or 'others'}"
+    return Ruling(Allowed.NO, why, f"btf_struct_access of {ops}")
+
+
 def _name(struct: Pointed) -> str:
     _, kind = skip_mods_and_typedefs(struct.btf, struct.type_id)
     return kind.name if isinstance(kind, Composite) else ""
 
 
-def _start(facts: KernelFacts, origin: _Origin) -> Found:
+def _start(facts: KernelFacts, origin: _Origin, ops: str = "") -> Found:
+    """What the origin gives; with ``ops`` as that type of struct_ops sees it."""
     kind, name, detail, offset = origin
     if kind == "kfunc":
         assert isinstance(detail, str)
@@ -245,7 +301,12 @@ def _start(facts: KernelFacts, origin: _Origin) -> Found:
         return Pointed(struct.btf, struct.type_id) if struct else Shape.UNTOLD
     if kind == "member":
         assert isinstance(detail, str)
-        return _of_member(facts, name, detail, offset)
+        found = _of_member(facts, name, detail, offset)
+        seen = ops_writes.SEEN_AS.get((ops, _name(found))) if isinstance(found, Pointed) else None
+        place = facts.find(seen, Kind.STRUCT) if seen else None
+        if place is not None:
+            return Pointed(place.btf, place.type_id)
+        return Shape.UNTOLD if isinstance(found, Pointed) and _name(found) == "sock" else found
     place = facts.find(name, Kind.TYPEDEF if kind == "tracepoint" else Kind.FUNC)
     proto = _proto(place.btf, place.type_id) if place else None
     if place is None or proto is None:
@@ -265,10 +326,7 @@ def _of_member(facts: KernelFacts, struct: str, member: str, offset: int) -> Fou
             continue
         proto = _proto(place.btf, one.type_id)
         type_id = arguments.argument_at(place.btf, proto, offset, tracepoint=False) if proto else None
-        found = struct_access.pointed(place.btf, type_id) if type_id else Shape.UNTOLD
-        if isinstance(found, Pointed) and _name(found) == "sock":
-            return Shape.UNTOLD
-        return found
+        return struct_access.pointed(place.btf, type_id) if type_id else Shape.UNTOLD
     return Shape.UNTOLD
 
 

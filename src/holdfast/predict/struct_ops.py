@@ -14,7 +14,9 @@ from holdfast.kernels.facts import KernelFacts
 from holdfast.predict.codes import ReasonCode
 from holdfast.predict.context import Loaded
 from holdfast.predict.model import Reason, Stage
-from holdfast.terms import Evidence, ProgramType
+from holdfast.rules import map_types
+from holdfast.rules.ask import Allowed
+from holdfast.terms import Evidence, MapFlag, MapType, ProgramType
 
 __all__ = ["kernel_struct", "member_of", "struct_ops_reasons"]
 
@@ -34,6 +36,7 @@ def struct_ops_reasons(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]
         if spec.autocreate or mine:
             used = used or mine
             yield from _map(loaded, spec, ops)
+            yield from _linked(loaded, spec)
         if mine:
             yield from _unsupported(program, ops)
     if program.type is ProgramType.STRUCT_OPS and not used:
@@ -44,6 +47,24 @@ def struct_ops_reasons(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]
             Stage.PREPARE_LOAD,
             Evidence.OBJECT,
             hint="set it as a member of a struct in SEC(.struct_ops) or SEC(.struct_ops.link)",
+        )
+
+
+def _linked(loaded: Loaded, spec: MapSpec) -> Iterator[Reason]:
+    """SEC(".struct_ops.link"): libbpf asks for BPF_F_LINK, whatever the kernel."""
+    if not spec.flags & MapFlag.LINK:
+        return
+    flags = int(MapFlag.LINK)
+    for ruling in loaded.facts.rule(map_types.problems, MapType.STRUCT_OPS, 4, 1, 1, flags):
+        certain = ruling.allowed is Allowed.NO
+        yield Reason(
+            ReasonCode.MAP_INVALID if certain else ReasonCode.MAP_UNKNOWN,
+            f"map {spec.name}",
+            ruling.told,
+            Stage.MAPS,
+            Evidence.RULE,
+            certain,
+            hint='SEC(".struct_ops") is for kernels before 6.4, and takes no link',
         )
 
 

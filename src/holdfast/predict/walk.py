@@ -16,11 +16,13 @@ from holdfast.needs.licenses import is_gpl_compatible
 from holdfast.predict.arguments import refused_accesses
 from holdfast.predict.codes import HazardCode, ReasonCode
 from holdfast.predict.context import Loaded
+from holdfast.predict.held import left_held, unchecked_results
 from holdfast.predict.kfuncs import kfunc_reasons
 from holdfast.predict.model import Hazard, Reason, walk_reason
-from holdfast.predict.pointers import refused_reads
+from holdfast.predict.pointers import refused_reads, unlicensed_reads
 from holdfast.predict.questions import Questions
 from holdfast.predict.relocated import Relocated
+from holdfast.predict.results import refused_results
 from holdfast.predict.struct_ops import member_of
 from holdfast.predict.targets import target_function
 from holdfast.rules import helpers
@@ -38,16 +40,25 @@ def walk_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> 
     What is asked for is judged first and wherever it stands; which of it is live and what comes first is
     worked out only for what is refused, which is little or nothing.
     """
-    judged = [
-        (slots, list(_judge(loaded, program, relocated, what, slots[0])))
-        for what, slots in relocated.remember("asked", lambda: list(_asked(program, relocated)))
-    ]
+    asked = relocated.remember("asked", lambda: list(_asked(program, relocated)))
+    judged = [(slots, list(_judge(loaded, program, relocated, what, slots[0]))) for what, slots in asked]
     refused = [(slots, reasons, 0) for slots, reasons in judged if reasons]
     for ruling, slots in refused_accesses(loaded, program, relocated):
         late = len(relocated.insns) if ruling.source == AFTERWARDS else 0
         refused.append((slots, [_context(ruling)], late))
     for ruling, slots in refused_reads(loaded, program, relocated):
         refused.append((slots, [_access(ruling)], 0))
+    for ruling, slots in unlicensed_reads(loaded, program, relocated):
+        hint = 'a license section with "GPL" or one of the dual licenses'
+        reason = walk_reason(ReasonCode.LICENSE_REFUSED, "license", ruling.told, Evidence.RULE, hint=hint)
+        refused.append((slots, [reason], 0))
+    calls = relocated.remember("calls", lambda: {what: s for what, s in asked if what[0] != "CO-RE"})
+    for ruling, slots in left_held(loaded, program, relocated, calls):
+        refused.append((slots, [_held(ruling)], 0))
+    for ruling, slots in unchecked_results(loaded, program, relocated, calls):
+        refused.append((slots, [_access(ruling)], 0))
+    for ruling, slots in refused_results(loaded, program, relocated):
+        refused.append((slots, [_result(ruling)], 0))
     if not refused:
         return
     order = relocated.order
@@ -132,6 +143,26 @@ def _access(ruling: Ruling) -> Reason:
         ruling.told,
         Evidence.BTF,
         hint="declare the struct with preserve_access_index for CO-RE, and ask whether a pointer is null",
+    )
+
+
+def _held(ruling: Ruling) -> Reason:
+    return walk_reason(
+        ReasonCode.HELD_REFUSED,
+        "what is held",
+        ruling.told,
+        Evidence.RULE,
+        hint="give it back on every way out, and before what may not be done while it is held",
+    )
+
+
+def _result(ruling: Ruling) -> Reason:
+    return walk_reason(
+        ReasonCode.RESULT_REFUSED,
+        "return value",
+        ruling.told,
+        Evidence.RULE,
+        hint="return what the section's programs may return; docs of the section name the values",
     )
 
 

@@ -58,6 +58,8 @@ _TEXTS: Final[dict[str, str]] = {
     "CONTEXT_REFUSED": "The program reads or writes its context where the kernel does not allow it.",
     "CONTEXT_UNKNOWN": "Nothing tells whether the kernel allows an access to the context.",
     "ACCESS_REFUSED": "The program reads or writes what the kernel does not let it.",
+    "RESULT_REFUSED": "The program returns what the kernel does not take from its type.",
+    "HELD_REFUSED": "The program keeps a reference, lock or section that it must give back.",
     "TOO_LARGE": "The program has more instructions than the kernel takes.",
     "LOAD_REFUSED": "libbpf or the kernel refused the program for a reason that was not predicted.",
 }

@@ -11,7 +11,7 @@ from typing import Final
 
 from holdfast.rules import sets
 from holdfast.rules.ask import Allowed, Ask, Ruling, Sign
-from holdfast.rules.eras import trees_in
+from holdfast.rules.eras import since, trees_in
 from holdfast.rules.helper_table import TREES
 from holdfast.terms import AttachType
 
@@ -57,17 +57,16 @@ def return_range(hook: str, attach_type: AttachType, returns_void: bool, ask: As
     """What the program may return; None where the kernel does not look.
 
     LSM_CGROUP: 0 or 1, only 1 for hooks that return nothing (check_return_code, since the attach type is
-    there). LSM_MAC: 0 or a negative error (-4095), or 0 and 1 for the hooks in bool_lsm_hooks; the check came
-    between the 6.1 and 6.12 trees, so on kernels between them the range is given as the rule of the newer
-    one.
+    there). LSM_MAC: 0 or a negative error (-4095), or 0 and 1 for the hooks in bool_lsm_hooks, since commit
+    5d99e198be27 ("bpf, lsm: Add check for BPF LSM return value", v6.12).
     """
     if attach_type is AttachType.LSM_CGROUP:
         return (1, 1) if returns_void else (0, 1)
     if returns_void:
         return None
-    trees, _ = trees_in(ask, TREES)
-    if max(trees) <= 1:
+    if not since(ask, (6, 12)):
         return None
+    trees, _ = trees_in(ask, TREES)
     if _function(hook) in sets.members("bool_lsm_hooks", max(trees)):
         return 0, 1
     return -_MAX_ERRNO, 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from holdfast.rules.ask import Allowed, Ask, Ruling, Sign, combine
-from holdfast.rules.eras import trees_in
+from holdfast.rules.eras import since, trees_in
 from holdfast.rules.helper_table import TREES
 from holdfast.terms import AttachType, ProgramType
 
@@ -244,6 +244,9 @@ def attach_type_accepted(program_type: ProgramType, attach_type: AttachType | No
     # of bpf_check_attach_target.
     if row.attach_types is None and program_type is not ProgramType.TRACING:
         return Ruling(Allowed.YES, "", source)
+    reuseport = Sign.value("bpf_attach_type", "BPF_SK_REUSEPORT_SELECT")
+    if program_type is ProgramType.SK_REUSEPORT and ask.btf(reuseport) is False:
+        return Ruling(Allowed.YES, "", source)  # nothing was looked at before there was an attach type (5.10)
     if attach_type is not None and ask.btf(Sign.value("bpf_attach_type", f"BPF_{attach_type.name}")) is False:
         return Ruling(Allowed.NO, f"its enum bpf_attach_type has no {attach_type.name}", source)
     if row.attach_types is None or (not number and row.attach_default is not None):
@@ -255,11 +258,6 @@ def attach_type_accepted(program_type: ProgramType, attach_type: AttachType | No
             "" if allowed else f"{program_type.name} programs take no expected_attach_type",
             source,
         )
-    if program_type is ProgramType.SK_REUSEPORT and number not in row.attach_types:
-        # Checked since the attach types exist; older kernels looked at nothing.
-        older = ask.btf(Sign.value("bpf_attach_type", "BPF_SK_REUSEPORT_SELECT")) is False
-        if older:
-            return Ruling(Allowed.YES, "", source)
     if number in row.attach_types:
         return Ruling(Allowed.YES, "", source)
     names = ", ".join(kind.name for kind in row.attach_types)
@@ -386,17 +384,16 @@ def return_range(
         if program_type is ProgramType.CGROUP_SKB and name == "CGROUP_INET_EGRESS":
             return 0, 3
         if name in ("CGROUP_INET4_BIND", "CGROUP_INET6_BIND"):
-            # 5.10 knows 0 and 1; between the 5.10 and 6.1 trees bit 1 came (skip the check of
-            # CAP_NET_BIND_SERVICE).
-            trees, _ = trees_in(ask, TREES)
-            return (0, 1) if trees == [0] else (0, 3)
+            # Bit 1 skips the check of CAP_NET_BIND_SERVICE since 772412176fb9 (5.12).
+            return (0, 1) if since(ask, (5, 12)) is False else (0, 3)
         return 0, 1
     if program_type is ProgramType.TRACING:
-        if name in ("TRACE_FENTRY", "TRACE_FEXIT", "TRACE_FSESSION"):
+        if name.removesuffix("_MULTI") in ("TRACE_FENTRY", "TRACE_FEXIT", "TRACE_FSESSION"):
             return 0, 0
         return (0, 1) if name == "TRACE_ITER" else None
     if program_type is ProgramType.KPROBE and name in ("TRACE_KPROBE_SESSION", "TRACE_UPROBE_SESSION"):
-        return 0, 1
+        # Any attach type loads; a kernel that does not know this one (6.10, 6.13) does not look.
+        return (0, 1) if ask.btf(Sign.value("bpf_attach_type", f"BPF_{name}")) else None
     return None
 
 

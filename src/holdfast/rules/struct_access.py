@@ -16,8 +16,10 @@ from typing import Final, TypeAlias
 from holdfast.btf.reader import Btf
 from holdfast.btf.skip import UnsizedError, pointer_size, resolve_size, skip_mods_and_typedefs
 from holdfast.btf.types import Array, BtfType, Composite, Member, Ptr, TypeTag, Union
+from holdfast.rules.ask import Ask
+from holdfast.rules.eras import since
 
-__all__ = ["Found", "Pointed", "Refusal", "Shape", "at", "pointed"]
+__all__ = ["Found", "Pointed", "Refusal", "Shape", "asks_for_gpl", "at", "extent", "pointed"]
 
 _MAX_DEPTH: Final = 64  # structs in structs; the kernel's own are a few deep
 
@@ -46,6 +48,15 @@ class Refusal:
 
 
 Found: TypeAlias = Shape | Pointed | Refusal
+
+
+def asks_for_gpl(ask: Ask) -> bool:
+    """Whether only GPL-compatible programs may read through typed pointers.
+
+    check_ptr_to_btf_access of the 6.12 tree and later ones asks, that of 6.1 does not; False where the kernel
+    may be one between them.
+    """
+    return since(ask, (6, 12)) is True
 
 
 def pointed(btf: Btf, type_id: int) -> Found:
@@ -113,6 +124,36 @@ def at(struct: Pointed, offset: int, size: int) -> Found:
             )
         return Shape.NUMBER
     return Shape.UNTOLD
+
+
+def extent(btf: Btf, type_id: int, path: str) -> tuple[int, int] | None:
+    """Where a member (``a.b`` for one of a member) begins and ends in the struct (bytes), or None."""
+    start = 0
+    for name in path.split("."):
+        found = _member(btf, type_id, name)
+        if found is None:
+            return None
+        begin, type_id = found
+        start += begin
+    try:
+        return start, start + resolve_size(btf, type_id, pointer_size(btf))
+    except UnsizedError:
+        return None
+
+
+def _member(btf: Btf, type_id: int, name: str) -> tuple[int, int] | None:
+    """(offset in bytes, type's id) of a member by name, those of nameless structs included."""
+    _, kind = skip_mods_and_typedefs(btf, type_id)
+    if not isinstance(kind, Composite):
+        return None
+    for member in kind.members:
+        if member.name == name:
+            # of a bit field the byte that it begins in
+            return member.bit_offset // 8, member.type_id
+        inner = None if member.name else _member(btf, member.type_id, name)
+        if inner is not None:
+            return member.bit_offset // 8 + inner[0], inner[1]
+    return None
 
 
 def _behind_end(btf: Btf, struct: Composite, start: int, length: int) -> Found:

@@ -35,6 +35,8 @@ class WordsClass(StrEnum):
     LINK = "link"
     CONTEXT = "context"
     ACCESS = "access"
+    RESULT = "result"
+    HELD = "held"
     SLEEPABLE = "sleepable"
     LICENSE = "license"
     PRIVILEGE = "privilege"
@@ -61,6 +63,9 @@ _MEANS: Final[dict[WordsClass, frozenset[ReasonCode]]] = {
     WordsClass.LINK: frozenset({R.LINK_FAILED}),
     WordsClass.CONTEXT: frozenset({R.CONTEXT_REFUSED}),
     WordsClass.ACCESS: frozenset({R.ACCESS_REFUSED}),
+    WordsClass.RESULT: frozenset({R.RESULT_REFUSED}),
+    # under a lock the call of a kfunc that is not there is refused as a call
+    WordsClass.HELD: frozenset({R.HELD_REFUSED, R.KFUNC_MISSING}),
     # "x is not sleepable" is said of a target
     WordsClass.SLEEPABLE: frozenset({R.SLEEPABLE_REFUSED, R.TARGET_REFUSED}),
     WordsClass.LICENSE: frozenset({R.LICENSE_REFUSED}),
@@ -117,6 +122,18 @@ _VERIFIER: Final = (
     (WordsClass.MAP, r"cannot use bpf_(?:timer|spin_lock|list_head|rb_root)"),
     (WordsClass.ACCESS, r"access beyond (?:struct|the end of member)|doesn't have field at offset"),
     (WordsClass.ACCESS, r"cannot access ptr member|only read is supported|invalid negative access"),
+    (WordsClass.ACCESS, r"invalid mem access '\w*or_null|no write support to|write access at off"),
+    (WordsClass.RESULT, r"At (?:program exit|async callback|callback).*R\d"),
+    (
+        WordsClass.HELD,
+        r"Unreleased reference|still needs release|would lead to reference leak|while holding a lock",
+    ),
+    (WordsClass.HELD, r"(?:spin_unlock|rcu_read_unlock|enable(?:\(s\))?) (?:is|are) missing"),
+    (
+        WordsClass.HELD,
+        r"within (?:non-preemptible|rcu_read_lock|IRQ-disabled)|in (?:non-preemptible|rcu_read_lock)",
+    ),
+    (WordsClass.HELD, r"cannot be used inside|inside bpf_\w+-ed region"),
     (WordsClass.CONTEXT, r"invalid bpf_context access|invalid ctx access|dereference of modified ctx"),
     (WordsClass.CONTEXT, r"func '.*' (?:doesn't have|arg\d|size)|invalid access to context"),
     # until 6.12 convert_ctx_accesses() met members that is_valid_access() had let through so
@@ -154,6 +171,7 @@ _NOISE: Final = re.compile(
     r"BPF program load failed|failed to prepare load attributes|elf: skipping|BEGIN PROG LOAD LOG"
 )
 _PROCESSED: Final = re.compile(r"processed [1-9]")
+_LEAKS: Final = re.compile(r"reference leak|inside bpf_")  # a remark in 6.14, the words themselves later
 _REMARK: Final = re.compile(r"^(?:Note, |BPF_EXIT instruction in )")  # follows the words that tell
 
 
@@ -165,8 +183,8 @@ def classify(loaded: bool, errno: int | None, libbpf: Sequence[str], verifier: S
     """
     if loaded:
         return WordsClass.LOADED
-    said = [line for line in verifier if line.strip() and not _NOISE.search(line.strip())]
-    while len(said) > 1 and _REMARK.search(said[-1]):
+    said = [line for line in _plain(verifier) if line.strip() and not _NOISE.search(line.strip())]
+    while len(said) > 1 and _REMARK.search(said[-1]) and not _LEAKS.search(said[-1]):
         said.pop()
     for kind, pattern in _VERIFIER:
         if said and re.search(pattern, said[-1]):
@@ -193,6 +211,25 @@ def classify(loaded: bool, errno: int | None, libbpf: Sequence[str], verifier: S
     }.get(errno, WordsClass.UNKNOWN)
 
 
+_DIAGNOSIS: Final = re.compile(r"^Verification failed: ")
+_MARKED: Final = re.compile(r"\^-- error: (.*)")
+_PARTS: Final = re.compile(r"^(?:Reason|At|Causal path|Suggestion|Source context|Instruction context):$")
+
+
+def _plain(verifier: Sequence[str]) -> Sequence[str]:
+    """Without the diagnosis that 7.3 adds to some refusals (kernel/bpf/verifier.c, tree of 7.3): sections
+    with the source, after the words that all kernels say. Where the log kept its end alone, what the
+    diagnosis marks as the error.
+    """
+    for number, line in enumerate(verifier):
+        if _DIAGNOSIS.search(line.strip()):
+            return verifier[:number]
+    if any(_PARTS.search(line.strip()) for line in verifier):
+        marked = [found[1] for line in verifier if (found := _MARKED.search(line))]
+        return marked[:1]
+    return verifier
+
+
 _SLOT: Final = re.compile(r"failed to initialize slot \[\d+\] to prog")
 
 
@@ -207,7 +244,7 @@ def was_taken(loaded: bool | None, libbpf: Sequence[str]) -> bool | None:
 
 def telling(libbpf: Sequence[str], verifier: Sequence[str]) -> str:
     """The line of what was said that tells most; "" where none does."""
-    for lines in (list(reversed(verifier)), libbpf):
+    for lines in (list(reversed(_plain(verifier))), libbpf):
         for line in lines:
             text = line.strip()
             if text and not _NOISE.search(text) and not _REMARK.search(text):

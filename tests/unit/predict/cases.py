@@ -248,6 +248,31 @@ MINE = "struct mine { int near; char pad[60]; int far; };"
 DENIED = ProbeFacts(kinds={KindUse(ProgramType.TRACING, AttachType.TRACE_FENTRY, False): False})
 BPF_ONLY = HostFacts(frozenset({"CAP_BPF"}))
 
+RING = """
+struct { __uint(type, 27); __uint(max_entries, 4096); } rb SEC(".maps");
+static void *(*reserve)(void *map, __u64 size, __u64 flags) = (void *)131;
+static void (*submit)(void *record, __u64 flags) = (void *)132;
+"""
+ONE = """
+struct { __uint(type, 2); __uint(max_entries, 1); __type(key, int); __type(value, int); } one SEC(".maps");
+"""
+CALLBACKS = """
+static __noinline long two(__u32 at, void *ctx) { return 2; }
+static __noinline long none(__u32 at, void *ctx) { return 0; }
+"""
+LOCKS = """
+struct bpf_spin_lock { __u32 val; };
+struct held { struct bpf_spin_lock lock; int n; };
+struct { __uint(type, 2); __uint(max_entries, 1); __type(key, int); __type(value, struct held); } h
+SEC(".maps");
+static long (*lock)(void *) = (void *)93;
+static long (*unlock)(void *) = (void *)94;
+static __noinline int bump(struct held *v) { return ++v->n; }
+"""
+LOCKED = (
+    "int k = 0; struct held *v = bpf_map_lookup_elem(&h, &k); if (!v) return 0; lock(v); v->n++; {} return 0;"
+)
+
 CASES = (
     Case(
         R.OBJECT_REFUSED,
@@ -778,6 +803,77 @@ CASES = (
         Side(program("lsm/task_free", FAR, before=FAMILY), facts(family)),
         Side(program("lsm/task_free", NEAR, before=FAMILY), facts(family)),
         "null",
+    ),
+    Case(
+        R.ACCESS_REFUSED,
+        "does not ask whether that is null",
+        Side(program("tc", "long *p = reserve(&rb, 8, 0); *p = 1; submit(p, 0); return 0;", RING)),
+        Side(
+            program(
+                "tc", "long *p = reserve(&rb, 8, 0); if (!p) return 0; *p = 1; submit(p, 0); return 0;", RING
+            )
+        ),
+        "unchecked",
+    ),
+    Case(
+        R.ACCESS_REFUSED,
+        "does not ask whether that is null",
+        Side(
+            program("tc", "int k = 0; return *(int *)bpf_map_lookup_elem(&one, &k);", ONE),
+            facts(release=(6, 12)),
+        ),
+        Side(
+            program("tc", "int k = 0; return *(int *)bpf_map_lookup_elem(&one, &k);", ONE),
+            facts(release=(6, 14)),
+        ),
+        "elided",
+    ),
+    Case(
+        R.RESULT_REFUSED,
+        "it returns 2",
+        Side(program("cgroup/connect4", "return 2;")),
+        Side(program("cgroup/connect4", "return 1;")),
+    ),
+    Case(
+        R.RESULT_REFUSED,
+        "may return 0 to 1",
+        Side(program("cgroup/bind4", "return 3;"), facts(release=(5, 10))),
+        Side(program("cgroup/bind4", "return 3;"), facts(release=(6, 1))),
+        "bind",
+    ),
+    Case(
+        R.RESULT_REFUSED,
+        "a callback returns 2",
+        Side(program("tc", "return bpf_loop(4, two, ctx, 0);", CALLBACKS)),
+        Side(program("tc", "return bpf_loop(4, none, ctx, 0);", CALLBACKS)),
+        "callback",
+    ),
+    Case(
+        R.HELD_REFUSED,
+        "never gives back what bpf_ringbuf_reserve gives",
+        Side(program("tc", "long *p = reserve(&rb, 8, 0); if (p) *p = 1; return 0;", RING)),
+        Side(program("tc", "long *p = reserve(&rb, 8, 0); if (p) submit(p, 0); return 0;", RING)),
+    ),
+    Case(
+        R.HELD_REFUSED,
+        "never leaves bpf_spin_lock",
+        Side(program("tc", LOCKED.format(""), LOCKS)),
+        Side(program("tc", LOCKED.format("unlock(v);"), LOCKS)),
+        "lock",
+    ),
+    Case(
+        R.HELD_REFUSED,
+        "calls a helper while it holds",
+        Side(program("tc", LOCKED.format("v->n = bpf_ktime_get_ns(); unlock(v);"), LOCKS)),
+        Side(program("tc", LOCKED.format("unlock(v); return bpf_ktime_get_ns();"), LOCKS)),
+        "locked call",
+    ),
+    Case(
+        R.HELD_REFUSED,
+        "calls a function of its own",
+        Side(program("tc", LOCKED.format("bump(v); unlock(v);"), LOCKS), facts(release=(6, 8))),
+        Side(program("tc", LOCKED.format("bump(v); unlock(v);"), LOCKS), facts(release=(6, 9))),
+        "own function",
     ),
     Case(
         R.CONTEXT_UNKNOWN,

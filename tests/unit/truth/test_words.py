@@ -31,9 +31,17 @@ VERIFIER = [
     (22, "Arg#0 type PTR in foo() is not supported yet.", "global_function"),
     (22, "Caller passes invalid args into func#1 ('foo')", "global_function"),
     (22, "Sleepable programs can only use array and hash maps", "map"),
-    (13, "R2 invalid mem access 'trusted_ptr_or_null_'", "verifier"),
-    (22, "At program exit the register R0 has value (0x3; 0x0) should have been in (0x0; 0x1)", "verifier"),
-    (22, "function calls are not allowed while holding a lock", "verifier"),
+    (13, "R2 invalid mem access 'trusted_ptr_or_null_'", "access"),
+    (22, "At program exit the register R0 has value (0x3; 0x0) should have been in (0x0; 0x1)", "result"),
+    (22, "function calls are not allowed while holding a lock", "held"),
+    (22, "At async callback return the register R0 has smin=1 smax=1 should have been in [0, 0]", "result"),
+    (22, "Unreleased reference id=2 alloc_insn=18", "held"),
+    (22, "bpf_spin_unlock is missing", "held"),
+    (22, "2 bpf_preempt_enable(s) are missing", "held"),
+    (22, "BPF_EXIT instruction in main prog would lead to reference leak", "held"),
+    (22, "sleepable helper bpf_copy_from_user#148 in non-preemptible region", "held"),
+    (13, "no write support to tcp_sock at off 464", "access"),
+    (13, "invalid access to map value, value_size=16 off=16000 size=4", "verifier"),
 ]  # fmt: skip
 LIBBPF = [
     (3, "prog 'p': failed to find kernel BTF type ID of 'hid_bpf_device_event': -ESRCH", "target"),
@@ -94,3 +102,25 @@ def test_a_program_counts_as_taken_when_libbpf_gives_up_after_it() -> None:
     assert was_taken(False, [slot]) is True
     assert was_taken(False, ["map 'm': failed to create"]) is False
     assert was_taken(None, [slot]) is None
+
+
+DIAGNOSIS = [
+    "Verification failed: Register Type Safety: Invalid dereference",
+    "Reason:",
+    "  R0 may be NULL here (a nullable memory pointer).",
+    "At:",
+    "      | ^-- error: owned resource (id=2) still needs release",
+    "Suggestion:",
+    "  Add a NULL check before the access.",
+]
+
+
+def test_the_diagnosis_of_7_3_is_not_taken_for_the_words() -> None:
+    said = ["R0 invalid mem access 'ringbuf_mem_or_null'", *DIAGNOSIS]
+    assert classify(False, 13, [], said) is WordsClass.ACCESS
+    assert telling([], said) == said[0]
+
+
+def test_of_a_diagnosis_whose_beginning_is_lost_the_marked_error_tells() -> None:
+    assert classify(False, 22, [], DIAGNOSIS[3:]) is WordsClass.HELD
+    assert classify(False, 22, [], DIAGNOSIS[5:]) is WordsClass.VERIFIER
