@@ -38,6 +38,7 @@ _ARCHES: Final[Mapping[int, str]] = {
 # no number behind the "#" yet (init/version-timestamp.c, 2df8220cc511).
 _BANNER: Final = re.compile(rb"Linux version (\d[\w.+~:-]{0,100}) (?:[^\n\0]{0,400}? (#\d* [^\n\0]{0,100}))?")
 _BTF_HEADER: Final = struct.Struct("<HBBIIIII")
+_LONGEST_NAME: Final = 256  # bytes of a section's name that are looked at
 _LEAST_BTF: Final = 1 << 20  # bytes of types; a kernel has several MB
 
 
@@ -184,8 +185,8 @@ class _Elf:
         _, _, strings, strings_size = rows[self._names]
         names = self.image[strings : strings + min(strings_size, 1 << 20)]
         for name_offset, kind, offset, size in rows:
-            end = names.find(b"\0", name_offset)
-            name = names[name_offset : end if end >= 0 else None].decode("utf-8", "replace")
+            text = names[name_offset : name_offset + _LONGEST_NAME]
+            name = text.partition(b"\0")[0].decode("utf-8", "replace")
             if kind == _SHT_NOBITS:
                 size = 0
             if name in (".BTF", ".rodata") and offset + size > len(self.image):

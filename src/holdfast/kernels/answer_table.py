@@ -15,7 +15,7 @@ from holdfast.terms import AttachType, ProgramType
 if TYPE_CHECKING:
     from holdfast.kernels.probed import HelperUse, KfuncUse
 
-__all__ = ["AnswerTable", "Way", "letter"]
+__all__ = ["AnswerTable", "RowText", "Way", "letter"]
 
 _Use = TypeVar("_Use", "HelperUse", "KfuncUse")
 
@@ -36,7 +36,8 @@ class AnswerTable(Mapping[_Use, "bool | None"], Generic[_Use]):
     """Answers by use, for :class:`~holdfast.kernels.probed.ProbeFacts`.
 
     ``rows`` has a text for each helper (number) or kfunc (name), with a letter for each of ``ways``: ``1``
-    yes, ``0`` no, ``?`` undecided, ``.`` not asked. Raises :exc:`ValueError` where these do not fit.
+    yes, ``0`` no, ``?`` undecided, ``.`` not asked. Raises :exc:`ValueError` where these do not fit, but for
+    a :class:`RowText`, which leaves out rows that do not.
     """
 
     __slots__ = ("_by_attach_type", "_columns", "_make", "rows", "ways")
@@ -44,11 +45,13 @@ class AnswerTable(Mapping[_Use, "bool | None"], Generic[_Use]):
     def __init__(self, make: type[_Use], ways: tuple[Way, ...], rows: Mapping[int | str, str]) -> None:
         self._make: type[_Use] = make
         self.ways = ways
-        self.rows = dict(rows)
+        self.rows: Mapping[int | str, str] = rows if isinstance(rows, RowText) else dict(rows)
         self._columns = {way: column for column, way in enumerate(ways)}
         self._by_attach_type = {way.program_type for way in ways if way.attach_type is not None}
         if len(self._columns) != len(ways):
             raise ValueError("a way is there twice")
+        if isinstance(rows, RowText):
+            return
         text = "".join(self.rows.values()).encode("utf-8", "surrogatepass")
         if text.translate(None, b"10?.") or {*map(len, self.rows.values())} - {len(ways)}:
             row = next(row for row in self.rows.values() if len(row) != len(ways) or row.strip("10?."))
@@ -94,6 +97,48 @@ class AnswerTable(Mapping[_Use, "bool | None"], Generic[_Use]):
 
     def __len__(self) -> int:
         return sum(len(row) - row.count(_NOT_ASKED) for row in self.rows.values())
+
+
+class RowText(Mapping["int | str", str]):
+    """Rows of a table as they were written, each looked for when it is asked for.
+
+    ``text`` is what :meth:`spell` made of rows with ``width`` letters; ``key`` is int for numbers of helpers,
+    str for names. A row that does not fit is not there.
+    """
+
+    __slots__ = ("_key", "_text", "_width")
+
+    def __init__(self, text: str, width: int, key: type[int] | type[str]) -> None:
+        self._text = f"\n{text}"
+        self._width = width
+        self._key: type[int] | type[str] = key
+
+    @staticmethod
+    def spell(rows: Mapping[int | str, str]) -> str:
+        """A line for each row: its key, a space, its letters."""
+        return "".join(f"{key} {row}\n" for key, row in rows.items())
+
+    def _fits(self, row: str) -> bool:
+        return len(row) == self._width and not row.strip("10?.")
+
+    def __getitem__(self, key: int | str) -> str:
+        begin = f"\n{key} "
+        at = self._text.find(begin) + len(begin)
+        if at < len(begin) or not isinstance(key, self._key):
+            raise KeyError(key)
+        row = self._text[at : self._text.find("\n", at)]
+        if not self._fits(row):
+            raise KeyError(key)
+        return row
+
+    def __iter__(self) -> Iterator[int | str]:
+        for line in self._text.splitlines():
+            key, _, row = line.partition(" ")
+            if key and self._fits(row) and (self._key is str or key.isdecimal()):
+                yield self._key(key)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def letter(value: bool | None) -> str:

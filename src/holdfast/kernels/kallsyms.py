@@ -19,10 +19,12 @@ from typing import Final
 __all__ = ["ImageSymbols", "SymbolText", "names"]
 
 _DIGITS: Final = b"0\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00"  # tokens 48 to 57 stand for themselves
+_MOST_TABLES: Final = 64  # places that may be the table of tokens; an image has one or two
 _STRIDE: Final = 256  # symbols per marker
 _SHORTEST_RUN: Final = 16  # markers; a kernel of 4096 symbols has as many
 _ROOM: Final = 4 << 20  # bytes before the tokens in which markers are looked for; 3 per symbol are others
 _LONGEST: Final = 512  # bytes of a compressed name, KSYM_NAME_LEN
+_MOST_TEXT: Final = 1 << 30  # bytes of the names if each token were the longest; in kernels 100 MB
 _TABLE: Final = 1 << 14  # bytes around the digits in which the table of 256 tokens lies
 
 
@@ -71,7 +73,9 @@ def names(image: bytes) -> str | None:
     its type and its name; None where no such tables are found.
     """
     at = image.find(_DIGITS)
-    while at >= 0:
+    for _ in range(_MOST_TABLES):
+        if at < 0:
+            break
         found = _tables(image, at)
         if found is not None:
             return found
@@ -170,8 +174,10 @@ def _place(packed: bytes, at: int, count: int) -> int:
     return at if at <= len(packed) else -1
 
 
-def _expand(packed: bytes, tokens: tuple[bytes, ...], count: int) -> str:
-    """All names, each after its type's letter, on lines of their own."""
+def _expand(packed: bytes, tokens: tuple[bytes, ...], count: int) -> str | None:
+    """All names, each after its type's letter, on lines of their own; None where they are too many."""
+    if len(packed) * max(map(len, tokens)) > _MOST_TEXT:
+        return None
     text = packed.decode("latin-1")
     pieces = [""]
     at = 0

@@ -44,5 +44,7 @@ def read_toml(path: Path, failure: Failure, *, hint: str) -> Table:
         place = f"line {found[2]}" if found and found[2] else "end of the file"
         problem = f"not TOML: {found[1] if found else error}"
         raise failure(name, problem, place=place, hint="see https://toml.io") from None
+    except ValueError:  # of int(), which takes 4300 digits at the most
+        raise failure(name, "not TOML that can be read: a number of thousands of digits") from None
     except RecursionError:
         raise failure(name, "not TOML that can be read: nested too deeply") from None

@@ -92,12 +92,13 @@ class Table:
             self._read[key] = None
             return None
         values = self._value(key, list, None)
+        seen: set[str] = set()
         for value in values:
             if not isinstance(value, str):
                 raise self.fail(f"an array of strings is wanted, not with {_kind(value)} in it", key=key)
-        repeated = next((value for at, value in enumerate(values) if value in values[:at]), None)
-        if repeated is not None:
-            raise self.fail(f"{repeated!r} stands there twice", key=key, hint="leave one out")
+            if value in seen:
+                raise self.fail(f"{value!r} stands there twice", key=key, hint="leave one out")
+            seen.add(value)
         return tuple(values)
 
     def choice(self, key: str, choices: Mapping[str, _T], default: str | None = None) -> _T:

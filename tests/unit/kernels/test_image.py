@@ -224,3 +224,8 @@ def test_selectors_that_name_nothing_say_what_there_is(
     assert "kernels list" in (caught.value.hint or "") or "there is" in (caught.value.hint or "")
     path = str(write(tmp_path, raw_btf(), "some.btf"))
     assert [one.id for one in select([path, path])] == ["file/some.btf"]
+
+
+def test_of_many_marks_of_a_config_not_all_are_looked_at() -> None:
+    assert kconfig.embedded(b"IKCFG_ST" * 50 + b"IKCFG_ED" + IKCONFIG) == kconfig.parse(CONFIG)
+    assert kconfig.embedded(b"IKCFG_ST" * 100 + b"IKCFG_ED" + IKCONFIG) is None

@@ -71,3 +71,14 @@ def test_tables_that_disagree_are_not_believed() -> None:
     at = image.index(struct.pack("<I", len(SYMBOLS)))
     assert names(image[:at] + struct.pack("<I", len(SYMBOLS) - 1) + image[at + 4 :]) is None
     assert names(image[: len(image) // 2]) is None
+
+
+def test_names_that_would_fill_the_memory_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("holdfast.kernels.kallsyms._MOST_TEXT", 100_000)
+    assert names(tables()) is None
+
+
+def test_not_every_place_that_may_be_a_table_is_looked_at() -> None:
+    decoys = b"0\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00"
+    assert names(decoys * 10 + tables()) is not None
+    assert names(decoys * 100 + tables()) is None

@@ -406,3 +406,10 @@ def test_a_package_as_dpkg_deb_builds_it(need_tool: Callable[[str], str], tmp_pa
     assert done.returncode == 0, done.stderr
     pieces = open_kernel(package)
     assert (pieces.release, pieces.config, len(pieces.modules)) == (RELEASE, made.CONFIG, 2)
+
+
+def test_a_package_that_asks_for_thousands_is_not_followed() -> None:
+    wanted = ", ".join(f"linux-modules-{number}" for number in range(3000))
+    control = parse(f"Package: x\nVersion: 1\nDepends:\n {wanted}\n")
+    assert control.parts[0] == Relation("linux-modules-0")
+    assert len(control.parts) == 32

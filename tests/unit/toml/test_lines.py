@@ -130,3 +130,10 @@ def test_odd_ways_of_writing(tmp_path: Path, text: str, line: int) -> None:
     file.write_bytes(text.encode())
     with pytest.raises(FileError, match=f"line {line}, top level last: a string is wanted"):
         read_toml(file, FileError, hint="none").text("last")
+
+
+def test_a_number_of_thousands_of_digits(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text("x = " + "9" * 5000)
+    with pytest.raises(FileError, match="a number of thousands of digits"):
+        read_toml(file, FileError, hint="none")

@@ -2,14 +2,15 @@
 """What kernels of the catalogue said when they were asked, beside the catalogue: a file for each build.
 
 The built-in catalogue cannot be written to, and a copy of its kernel for some answers would take megabytes.
-``holdfast verify --probe`` writes here, and :class:`~holdfast.kernels.catalogue.shelf.Entry` reads.
+``holdfast verify`` writes here, and :class:`~holdfast.kernels.catalogue.shelf.Entry` reads. A file is a blob
+of :mod:`holdfast.kernels.catalogue.answers` and its crc32 (little-endian).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Final
 
@@ -21,8 +22,9 @@ from holdfast.kernels.probed import ProbeFacts
 
 __all__ = ["Asked"]
 
-_FORMAT: Final = 1
-_LONGEST: Final = 16 << 20  # bytes of a file; a kernel's answers have 100 kB
+_FORMAT: Final = 2
+_LONGEST: Final = 1 << 20  # bytes of a file; a kernel's answers have 5 kB
+_CHECK: Final = 4  # bytes
 
 
 class Asked:
@@ -39,7 +41,7 @@ class Asked:
 
     def path(self, row: KernelRow) -> Path | None:
         """Where the answers of this build are, or would be. A build is its id and its package's version."""
-        return self.folder and self.folder / f"{digest(f'asked {_FORMAT}', row.id, row.package)}.json"
+        return self.folder and self.folder / f"{digest(f'asked {_FORMAT}', row.id, row.package)}.answers"
 
     def has(self, row: KernelRow) -> bool:
         """Whether this build has answered."""
@@ -48,34 +50,37 @@ class Asked:
 
     def get(self, row: KernelRow) -> ProbeFacts | None:
         """What this build answered; None where it was not asked, or the file is not to be believed."""
-        from holdfast.kernels import probe_plain
+        from holdfast.kernels.catalogue.answers import read_answers
+        from holdfast.kernels.catalogue.parts import DamagedError
 
         path = self.path(row)
         try:
             if path is None or path.stat().st_size > _LONGEST:
                 return None
-            return probe_plain.from_plain(json.loads(path.read_bytes())["probes"])
-        except (OSError, ValueError, KeyError, TypeError):
+            content = path.read_bytes()
+            blob, check = content[:-_CHECK], content[-_CHECK:]
+            return read_answers(blob) if check == _crc(blob) else None
+        except (OSError, DamagedError):
             return None
 
     def put(self, row: KernelRow, probes: ProbeFacts) -> None:
         """Keep what it answered, in the place of what it said before. Raises
         :exc:`~holdfast.errors.KernelFileError` where that cannot be written.
         """
-        from holdfast.kernels import probe_plain
+        from holdfast.kernels.catalogue.answers import pack_answers
 
         path = self.path(row)
         if path is None:
             raise KernelFileError(
                 row.id, "there is no folder to keep its answers in", hint="set XDG_DATA_HOME"
             )
-        document = {"id": row.id, "package": row.package, "probes": probe_plain.to_plain(probes)}
+        blob = pack_answers(probes)
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             fd, aside = tempfile.mkstemp(dir=path.parent, prefix=".new-")
             try:
-                with os.fdopen(fd, "w") as file:
-                    json.dump(document, file, separators=(",", ":"))
+                with os.fdopen(fd, "wb") as file:
+                    file.write(blob + _crc(blob))
                 Path(aside).replace(path)
             except BaseException:
                 Path(aside).unlink(missing_ok=True)
@@ -83,3 +88,7 @@ class Asked:
         except OSError as error:
             problem = f"its answers cannot be kept in {path.parent}: {error.strerror}"
             raise KernelFileError(row.id, problem, hint="set XDG_DATA_HOME to a folder of yours") from None
+
+
+def _crc(blob: bytes) -> bytes:
+    return zlib.crc32(blob).to_bytes(_CHECK, "little")

@@ -23,7 +23,7 @@ from holdfast.kernels.catalogue import index
 from holdfast.kernels.catalogue.blobs import MANIFEST, Blobs, own_folder
 from holdfast.kernels.catalogue.index import ForeignError, KernelRow
 from holdfast.kernels.catalogue.manifest import Manifest
-from holdfast.kernels.catalogue.parts import QUICK, SMALL, DamagedError, Parts, pack
+from holdfast.kernels.catalogue.parts import QUICK, SMALL, DamagedError
 from holdfast.kernels.facts import KernelFacts
 from holdfast.kernels.probed import ProbeFacts
 from holdfast.kernels.record import KernelRecord
@@ -38,7 +38,6 @@ __all__ = ["Catalogue", "data_folder"]
 
 _DEEPEST: Final = 10  # kernels of a chain; each costs some milliseconds when the last is put together
 _MOST_LISTS: Final = 64  # of chains, 2 MB each, kept while several kernels are put together
-_PROBES: Final = "probes"
 _Result = TypeVar("_Result")
 
 
@@ -259,13 +258,9 @@ class Catalogue:
             )
 
     def _probes(self, manifest: Manifest) -> ProbeFacts | None:
-        import json
+        from holdfast.kernels.catalogue.answers import read_answers
 
-        from holdfast.kernels import probe_plain
-
-        if manifest.probes is None:
-            return None
-        return probe_plain.from_plain(json.loads(Parts(self._blobs.get(manifest.probes), _PROBES)[_PROBES]))
+        return None if manifest.probes is None else read_answers(self._blobs.get(manifest.probes))
 
     def verify(self) -> list[str]:
         """Read everything; one line for each thing that is damaged, none where all is well."""
@@ -437,12 +432,9 @@ class Catalogue:
             return self._put(folder, self._with_probes(manifest, probes))
 
     def _with_probes(self, manifest: Manifest, probes: ProbeFacts) -> Manifest:
-        import json
+        from holdfast.kernels.catalogue.answers import pack_answers
 
-        from holdfast.kernels import probe_plain
-
-        text = json.dumps(probe_plain.to_plain(probes), separators=(",", ":")).encode()
-        blob = pack(_PROBES, {_PROBES: text})
+        blob = pack_answers(probes)
         name, _ = self._blobs.put(blob)
         old = 0 if manifest.probes is None else self._blobs.size(manifest.probes)
         return replace(manifest, probes=name, size=manifest.size - old + len(blob))

@@ -19,6 +19,7 @@ _SHT_NOBITS: Final = 8
 _SHF_WRITE: Final = 1
 _SHF_ALLOC: Final = 2
 _SHF_EXECINSTR: Final = 4
+_LONGEST: Final = 512  # bytes of a name that are looked at; KSYM_NAME_LEN (include/linux/kallsyms.h)
 _HINT: Final = "unpack it again; the file is damaged"
 
 
@@ -134,5 +135,4 @@ class Elf64:
 
 
 def _text(strings: bytes, at: int) -> str:
-    end = strings.find(b"\0", at)
-    return strings[at : end if end >= 0 else len(strings)].decode("utf-8", "backslashreplace")
+    return strings[at : at + _LONGEST].partition(b"\0")[0].decode("utf-8", "backslashreplace")

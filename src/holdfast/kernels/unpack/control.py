@@ -13,6 +13,7 @@ __all__ = ["Control", "Relation", "parse"]
 
 # "linux-base (>= 4.12~)" is a package of scripts, not a part of a kernel: a part has a release in its name.
 _PART: Final = re.compile(r"linux-(?:base|binary|image|modules)(?:-unsigned|-extra)?-\d[a-z0-9.+~-]*")
+_MOST_PARTS: Final = 32  # of a kernel, which is in four packages; each is looked for in the folder
 _RELATION: Final = re.compile(r"\s*([a-z0-9][a-z0-9.+~-]*)(?::\w+)?\s*(?:\(\s*([<>=]+)\s*([^\s()]+)\s*\))?")
 _SOURCE: Final = re.compile(r"\s*(\S+)(?:\s+\(([^()\s]+)\))?")
 _BUILT_USING: Final = re.compile(r"\blinux\s+\(=\s*([^()\s]+)\s*\)")
@@ -55,16 +56,17 @@ class Control:
 
 def parse(text: str) -> Control:
     """Lenient: what cannot be understood is left out."""
-    fields: dict[str, str] = {}
+    parts: dict[str, list[str]] = {}
     key = ""
     for line in text.splitlines():
         if line[:1] in (" ", "\t"):
             if key:
-                fields[key] += " " + line.strip()
+                parts[key].append(line.strip())
         else:
             key, _, value = line.partition(":")
             key = key.strip().lower()
-            fields[key] = value.strip()
+            parts[key] = [value.strip()]
+    fields = {key: " ".join(value) for key, value in parts.items()}
     package, version = fields.get("package", ""), fields.get("version", "")
     named = _SOURCE.match(fields.get("source", ""))
     source, source_version = (named[1], named[2] or version) if named else (package, version)
@@ -80,7 +82,7 @@ def parse(text: str) -> Control:
     needed = f"{fields.get('pre-depends', '')},{fields.get('depends', '')}"
     return Control(
         package, version, fields.get("architecture", ""), source, source_version, distribution,
-        tuple(dict.fromkeys(_parts(needed))),
+        tuple(dict.fromkeys(_parts(needed)))[:_MOST_PARTS],
     )  # fmt: skip
 
 

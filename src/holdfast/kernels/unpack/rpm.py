@@ -23,6 +23,7 @@ _MAGIC: Final = b"\xed\xab\xee\xdb"
 _LEAD: Final = 96
 _HEADER: Final = b"\x8e\xad\xe8\x01"
 _MOST: Final = 64 << 20  # bytes of a header; rpm's own limit is 256 MiB, kernel packages have 4
+_LONGEST: Final = 4096  # bytes of a text that are looked at
 _TEXT: Final = 6  # RPM_STRING_TYPE
 _NAME, _VERSION, _RELEASE, _VENDOR, _SOURCE, _FORMAT = 1000, 1001, 1002, 1011, 1044, 1124
 
@@ -96,6 +97,5 @@ def _header(stream: Stream, path: str, what: str) -> tuple[dict[int, str], int]:
     texts = {}
     for tag, kind, offset, _ in struct.iter_unpack(">IIII", index):
         if kind == _TEXT and offset < size:
-            end = data.find(b"\0", offset)
-            texts[tag] = data[offset : end if end >= 0 else size].decode("utf-8", "replace")
+            texts[tag] = data[offset : offset + _LONGEST].partition(b"\0")[0].decode("utf-8", "replace")
     return texts, size
