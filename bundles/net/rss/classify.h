@@ -11,8 +11,9 @@
  *	skb too.
  *	RSS_PACKET_OPEN, where packet_open(packet) makes the packet ready for packet_read(); most packets are
  *	classified without it,
- *	RSS_DATA_AT_MAC, where that first byte is the MAC header's in BPF_PROG_TEST_RUN as well (tc), and
- * calls
+ *	RSS_DATA_AT_MAC, where that first byte is the MAC header's in BPF_PROG_TEST_RUN as well (tc),
+ *	RSS_PACKET_START, where packet_start(packet, &offset, &proto) knows better ways to tell the EtherType
+ *	and the offset behind it, and calls
  *	classify(packet, &rules, &input), which says what to hash and as what it is reported. Neither
  *	maps nor keys are used here; toeplitz.h makes the hash.
  *
@@ -29,7 +30,7 @@
  *    that do, the last one counts.
  *  - At most RSS_MAX_EXTENSIONS headers and RSS_MAX_OPTIONS options in each are looked at; a
  *    packet with more of them has no TCP or UDP header.
- *  - Two VLAN tags at most.
+ *  - Two VLAN tags at most, with the one that the kernel took out of the frame, if it did.
  * What it leaves open about tunnels is settled in tunnel.h.
  */
 #ifndef HOLDFAST_RSS_CLASSIFY_H
@@ -77,6 +78,14 @@ struct vlan_tag {
 	__be16 tci;
 	__be16 proto;
 };
+
+/* The member of struct __sk_buff that is used here, at the UAPI's offset. */
+struct tag_context {
+	__u32 others[5];
+	__u32 vlan_present;
+};
+
+_Static_assert(__builtin_offsetof(struct tag_context, vlan_present) == 20, "struct __sk_buff");
 
 struct ipv4_header {
 	__u8 version_ihl;
@@ -128,6 +137,15 @@ struct layer {
 	__be16 proto; /* its EtherType; 0 if there is none that can be hashed */
 };
 
+/*
+ * How many headers, or options, are looked at; a program may look at fewer if it finds out, by OUT_OF_ROUNDS,
+ * that there may be more, and begins again.
+ */
+#ifndef ROUNDS
+#define ROUNDS(packet, most) (most)
+#define OUT_OF_ROUNDS(packet)
+#endif
+
 #define RSS_NO_LIMIT 0x3ffff /* behind every offset that can be */
 
 /* packet_read() of as much as `buffer` holds. */
@@ -145,6 +163,15 @@ static __always_inline __u32 bounded(__u32 offset, __u32 zero)
 
 	barrier_var(wide);
 	return wide & 0xffff;
+}
+
+/* The same for where a packet ends. */
+static __always_inline __u32 bounded_end(__u32 end, __u32 zero)
+{
+	__u64 wide = (__u64)end + zero;
+
+	barrier_var(wide);
+	return wide & RSS_NO_LIMIT;
 }
 
 /*
@@ -182,26 +209,35 @@ static __always_inline void skip_tags(struct packet *packet, __u32 offset, __be1
  */
 static __always_inline void network_header(struct packet *packet, struct layer *layer)
 {
-#ifdef RSS_DATA_AT_MAC
+	const struct tag_context *context = (const struct tag_context *)packet->skb;
+	__u32 offset = ETH_HLEN;
+	__be16 proto;
+
+#ifdef RSS_PACKET_START
+	if (!packet_start(packet, &offset, &proto))
+		return;
+#elif defined(RSS_DATA_AT_MAC)
 	struct mac_header buffer;
 	const struct mac_header *mac;
 
-	layer->proto = 0;
-	if (packet_read(packet, 0, &buffer, ETH_HLEN, (const void **)&mac))
-		skip_tags(packet, ETH_HLEN, mac->proto, layer);
+	if (!packet_read(packet, 0, &buffer, ETH_HLEN, (const void **)&mac))
+		return;
+	proto = mac->proto;
 #else
 	struct mac_header mac, seen;
 	const struct mac_header *first;
-	__u32 offset = 0;
 
-	layer->proto = 0;
 	if (bpf_skb_load_bytes_relative(packet->skb, 0, &mac, ETH_HLEN, BPF_HDR_START_MAC))
 		return;
-	if (packet_read(packet, 0, &seen, ETH_HLEN, (const void **)&first) && first->address[0] == mac.address[0] &&
-	    first->address[1] == mac.address[1] && first->address[2] == mac.address[2] && first->proto == mac.proto)
-		offset = ETH_HLEN;
-	skip_tags(packet, offset, mac.proto, layer);
+	if (!packet_read(packet, 0, &seen, ETH_HLEN, (const void **)&first) || first->address[0] != mac.address[0] ||
+	    first->address[1] != mac.address[1] || first->address[2] != mac.address[2] || first->proto != mac.proto)
+		offset = 0;
+	proto = mac.proto;
 #endif
+	skip_tags(packet, offset, proto, layer);
+	/* A tag in the metadata counts: whoever reads the TAP finds all of them in the frame. */
+	if (layer->l3 == offset + RSS_MAX_TAGS * sizeof(struct vlan_tag) && context->vlan_present)
+		layer->proto = 0;
 }
 
 static __always_inline void classify_ipv4(struct packet *packet, __u32 l3, __u32 limit, __u32 types,
@@ -285,16 +321,16 @@ static __always_inline void walk_options(struct packet *packet, __u32 l3, __u32 
 	} whole;
 
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < RSS_MAX_OPTIONS; i++) {
+	for (int i = 0; i < ROUNDS(packet, RSS_MAX_OPTIONS); i++) {
 		const typeof(buffer) *option;
 		const typeof(whole) *entry;
 		__u32 next;
 
 		/* One byte may be left, a Pad1: there is nothing behind it, so it need not be read. */
 		if (at + sizeof(*option) > end)
-			break;
+			return;
 		if (!READ(packet, l3 + at, buffer, option))
-			break;
+			return;
 		next = at + sizeof(*option) + option->len;
 		if (option->type == IPV6_TLV_PAD1)
 			next = at + 1;
@@ -303,6 +339,7 @@ static __always_inline void walk_options(struct packet *packet, __u32 l3, __u32 
 			walk->source = bounded(at + sizeof(*option), walk->zero);
 		at = bounded(next, walk->zero);
 	}
+	OUT_OF_ROUNDS(packet);
 }
 
 static __always_inline void walk_extensions(struct packet *packet, __u32 l3, __u32 types, struct walk *walk)
@@ -315,7 +352,7 @@ static __always_inline void walk_extensions(struct packet *packet, __u32 l3, __u
 	const typeof(routing) *whole;
 
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < RSS_MAX_EXTENSIONS; i++) {
+	for (int i = 0; i < ROUNDS(packet, RSS_MAX_EXTENSIONS); i++) {
 		const struct extension *header;
 		__u32 at = walk->l4, end;
 		__u8 this = walk->nexthdr;
@@ -345,6 +382,7 @@ static __always_inline void walk_extensions(struct packet *packet, __u32 l3, __u
 			walk_options(packet, l3, at + 2, end < walk->end ? end : walk->end, walk);
 		walk->l4 = bounded(end, walk->zero);
 	}
+	OUT_OF_ROUNDS(packet);
 }
 
 static __always_inline void copy_address(struct packet *packet, __u32 offset, __be32 *to)
@@ -382,6 +420,7 @@ static __always_inline void classify_ipv6(struct packet *packet, __u32 l3, __u32
 	walk.end = len ? sizeof(*ip) + len : RSS_NO_LIMIT;
 	if (walk.end > limit - l3)
 		walk.end = limit - l3;
+	walk.end = bounded_end(walk.end, walk.zero);
 	walk.nexthdr = ip->nexthdr;
 
 	extended = is_extension(walk.nexthdr);
@@ -429,7 +468,10 @@ static __always_inline void classify_ipv6(struct packet *packet, __u32 l3, __u32
 	}
 }
 
-#ifndef RSS_TUNNEL
+#if defined(RSS_TUNNEL) && !defined(RSS_NO_FAST)
+#define RSS_NO_FAST
+#endif
+#ifndef RSS_NO_FAST
 #include "fast.h"
 #endif
 #include "tunnel.h"
@@ -443,7 +485,7 @@ static __always_inline void classify(struct packet *packet, const struct rss_rul
 	 * Not where tunnels are looked for: verifiers would walk more paths than their limit allows when the
 	 * program is built with -mcpu=v4.
 	 */
-#ifndef RSS_TUNNEL
+#ifndef RSS_NO_FAST
 	if (classify_fast(packet, rules, in))
 		return;
 #endif
@@ -453,6 +495,8 @@ static __always_inline void classify(struct packet *packet, const struct rss_rul
 		return;
 #endif
 	network_header(packet, &layer);
+	/* One number, not one of six, each of which verifiers would follow through all that comes. */
+	layer.l3 = bounded(layer.l3, rules->zero);
 	if (rules->tunnel_types)
 		enter_tunnel(packet, rules, &layer);
 	if (layer.proto == bpf_htons(ETH_P_IP))

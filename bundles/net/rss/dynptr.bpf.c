@@ -4,7 +4,7 @@
  * headers are read in place where they lie in the linear part of the skb, and copied only where
  * they do not.
  */
-#include "rss.h"
+#include "types.h"
 
 #define RSS_PACKET_OPEN 1
 #include "read_dynptr.h"
@@ -13,10 +13,7 @@
 SEC("socket")
 int steer(struct __sk_buff *skb)
 {
-	struct packet packet;
-
-	packet.skb = skb;
-	return queue_of(&packet);
+	return queue_of(skb);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -3,7 +3,7 @@
  * Receive-side scaling through helpers alone: bpf_skb_load_bytes and bpf_skb_load_bytes_relative,
  * which every kernel since 4.18 has. Bounded loops (5.3) are the newest thing that it needs.
  */
-#include "rss.h"
+#include "types.h"
 
 #include "read_helpers.h"
 #include "steer.h"
@@ -11,9 +11,7 @@
 SEC("socket")
 int steer(struct __sk_buff *skb)
 {
-	struct packet packet = { .skb = skb };
-
-	return queue_of(&packet);
+	return queue_of(skb);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

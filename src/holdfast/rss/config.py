@@ -4,20 +4,29 @@
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast.errors import UsageError
+from holdfast.rss.parity import pack_masks
 from holdfast.rss.terms import ALL_TUNNELS, ALL_TYPES, HashType, TunnelType
 from holdfast.rss.toeplitz import KEY_BYTES, pack_rows
 
-__all__ = ["MAX_TABLE_LEN", "SLOTS", "RssConfig", "pack_active"]
+__all__ = ["MAX_TABLE_LEN", "SLOTS", "RssConfig", "pack_active", "pack_state"]
 
 MAX_TABLE_LEN = 512
 SLOTS = 2
+# struct rss_state of bundles/net/rss/state.h: active, 15 reserved words, then the slots
+_STATE_HEAD = struct.Struct("=I60x")
 # struct rss_config of bundles/net/rss/rss.h: active, 7 reserved words, then the slots
 _HEAD = struct.Struct("=I28x")
 _SETTINGS = struct.Struct("=IHHII")
+
+
+def pack_state(active: int, slots: Sequence[bytes]) -> bytes:
+    """Returns the 3008 bytes of ``struct rss_state``: the slot in use, and both slots."""
+    return _STATE_HEAD.pack(active) + b"".join(slots)
 
 
 def pack_active(slot: int, settings: Sequence[bytes]) -> bytes:
@@ -96,8 +105,13 @@ class RssConfig:
         return self.table[value & self.mask]
 
     def pack_settings(self) -> bytes:
-        """Returns the 16 bytes of ``struct rss_settings``."""
+        """Returns the 16 bytes of ``struct rss_settings``, with which ``struct rss_slot`` begins too."""
         return _SETTINGS.pack(self.types, self.mask, self.unclassified, self.tunnel_types, 0)
+
+    def pack_slot(self) -> bytes:
+        """Returns the 1472 bytes of ``struct rss_slot``: settings, key, masks of it, and queues."""
+        start = self.pack_settings() + self.key[:KEY_BYTES] + bytes(8)
+        return start + pack_masks(self.key) + self.pack_table()
 
     def pack_key(self) -> bytes:
         """Returns the 4648 bytes of ``struct rss_key``: the first 40 bytes of the key, and its table."""
@@ -105,4 +119,4 @@ class RssConfig:
 
     def pack_table(self) -> bytes:
         """Returns the 1024 bytes of ``struct rss_table``; entries behind the table's end are 0."""
-        return struct.pack(f"={MAX_TABLE_LEN}H", *self.table, *(0,) * (MAX_TABLE_LEN - len(self.table)))
+        return array("H", self.table).tobytes().ljust(2 * MAX_TABLE_LEN, b"\0")

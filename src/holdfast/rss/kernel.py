@@ -1,26 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Steering in the kernel: the maps of a loaded bundle net/rss or net/rss-tunnel, and what to write there."""
+"""Steering in the kernel: the settings of a loaded bundle that steers, in its maps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from holdfast.errors import UsageError
-from holdfast.rss.config import SLOTS, RssConfig, pack_active
+from holdfast.rss.config import RssConfig
 from holdfast.rss.grace import wait_for_readers
+from holdfast.rss.kernel_maps import ElementMap, SettingsMaps, StateMap, ThreeMaps
 from holdfast.rss.terms import HashType, TunnelType
-from holdfast.rss.toeplitz import KEY_BYTES
 
 __all__ = ["ElementMap", "KernelSteering"]
-
-
-class ElementMap(Protocol):
-    """What is needed of a map: :class:`holdfast.load.Map` has it, as has a mapping of one's own."""
-
-    def update(self, key: int, value: bytes, /) -> object:
-        """Writes an element."""
 
 
 class KernelSteering:
@@ -40,13 +32,15 @@ class KernelSteering:
         """``map_of`` gives a map by its name: pass ``outcome.map`` or ``object.map``.
 
         ``supported_tunnel_types`` are those that the program can look into: ``ALL_TUNNELS`` for the bundle
-        net/rss-tunnel, none for net/rss, whose maps look the same.
+        net/rss-tunnel, none for net/rss, whose map looks the same. The bundles that report hashes
+        (net/rss-report) have other maps, which are recognised by their names.
+
+        Raises what ``map_of`` raises where there are neither.
         """
         self.program_fd = program_fd
         self.supported_tunnel_types = supported_tunnel_types
-        self._maps = {name: map_of(name) for name in ("rss_config", "rss_key", "rss_table")}
+        self._maps = _maps(map_of)
         self._active = 0
-        self._settings = [RssConfig(bytes(KEY_BYTES), HashType.NONE).pack_settings()] * SLOTS
         self._reused = False
         self._config: RssConfig | None = None
 
@@ -71,13 +65,7 @@ class KernelSteering:
             # The slot to fill was in use until the last change.
             wait_for_readers()
         slot = 1 - self._active
-        self._maps["rss_key"].update(slot, config.pack_key())
-        self._maps["rss_table"].update(slot, config.pack_table())
-        self._settings[slot] = config.pack_settings()
-        # Twice, because the kernel copies a value from its start on: `active` comes first in it, and
-        # must name the new slot only when all of that is there.
-        self._maps["rss_config"].update(0, pack_active(self._active, self._settings))
-        self._maps["rss_config"].update(0, pack_active(slot, self._settings))
+        self._maps.write(self._active, slot, config)
         self._active, self._reused, self._config = slot, True, config
 
     def set_key(self, key: bytes) -> None:
@@ -96,3 +84,13 @@ class KernelSteering:
         """Changes the indirection table, and the queue for the rest if one is given."""
         rest = self.config.unclassified if unclassified is None else unclassified
         self.configure(replace(self.config, table=tuple(table), unclassified=rest))
+
+
+def _maps(map_of: Callable[[str], ElementMap]) -> SettingsMaps:
+    try:
+        return StateMap(map_of)
+    except UsageError as error:
+        try:
+            return ThreeMaps(map_of)
+        except UsageError:
+            raise error from None

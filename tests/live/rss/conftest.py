@@ -19,7 +19,7 @@ from holdfast.rss.terms import ALL_TUNNELS, TunnelType
 
 ROOT = Path(__file__).resolve().parents[3]
 BUNDLES = ("rss", "rss-tunnel")
-VARIANTS = ("dynptr", "helpers")
+VARIANTS = ("cast", "dynptr", "helpers")
 LEVELS = ("v2", "v1", "v3", "v4")
 BUILDS = ["/".join(names) for names in product(BUNDLES, VARIANTS, LEVELS)]
 

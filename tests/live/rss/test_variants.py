@@ -161,7 +161,7 @@ def test_each_change_is_in_force_at_once(steer: load.Object, steering: KernelSte
         assert queue(steer, frame) == base * 512 + (value & 511)
 
 
-def test_maps_are_the_interface_of_version_1(steer: load.Object, steering: KernelSteering) -> None:
+def test_the_map_is_the_interface_of_version_2(steer: load.Object, steering: KernelSteering) -> None:
     shapes = {name: (one.key_size, one.value_size, one.max_entries) for name, one in steer.maps.items()}
-    assert shapes == {"rss_config": (4, 64, 1), "rss_key": (4, 4648, 2), "rss_table": (4, 1024, 2)}
+    assert shapes == {"rss_state": (4, 3008, 1)}
     assert all(one.flags & 1 << 10 for one in steer.maps.values())  # BPF_F_MMAPABLE

@@ -145,6 +145,8 @@ def test_two_checkouts_give_the_same_bytes(tmp_path: Path) -> None:
         bundles = root / "bundles" / "net"
         built.append({str(path.relative_to(bundles)): path.read_bytes() for path in bundles.rglob("*.bpf.o")})
     assert built[0] == built[1]
-    names = [f"{bundle}/{name}.bpf.o" for bundle in ("rss", "rss-tunnel") for name in ("dynptr", "helpers")]
+    names = [
+        f"{bundle}/{name}.bpf.o" for bundle in ("rss", "rss-tunnel") for name in ("cast", "dynptr", "helpers")
+    ]
     assert sorted(built[0]) == sorted(names)
     assert not any(str(tmp_path).encode() in content for content in built[0].values())

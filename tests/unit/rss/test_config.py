@@ -7,9 +7,10 @@ import pytest
 
 from holdfast.errors import UsageError
 from holdfast.rss import reference
-from holdfast.rss.config import RssConfig, pack_active
+from holdfast.rss.config import RssConfig, pack_active, pack_state
 from holdfast.rss.fallback import Classified, Steering
 from holdfast.rss.kernel import KernelSteering
+from holdfast.rss.parity import pack_masks
 from holdfast.rss.terms import ALL_TYPES, HashReport, HashType
 from holdfast.rss.vectors import KEY, VECTORS
 
@@ -33,8 +34,8 @@ def test_impossible_settings_are_named(how: dict[str, object], names: str) -> No
     assert caught.value.hint
 
 
-def test_layouts_of_version_1() -> None:
-    # The layouts of bundles/net/rss/rss.h are a contract: this may only change with the bundle's version.
+def test_layouts_of_the_three_maps() -> None:
+    # The layouts of bundles/net/rss/rss.h are a contract: they may only change with the maps' names.
     config = RssConfig(KEY, HashType.TCPv4 | HashType.UDP_EX, (5, 6, 7, 8), unclassified=9)
     assert config.pack_settings() == struct.pack("=IHHII", 0x102, 3, 9, 0, 0)
     active = pack_active(1, [bytes(16), config.pack_settings()])
@@ -46,6 +47,18 @@ def test_layouts_of_version_1() -> None:
     assert row_2[15] == reference.toeplitz(KEY, b"\x00\xf0")
     table = config.pack_table()
     assert len(table) == 1024 and struct.unpack_from("=5H", table) == (5, 6, 7, 8, 0)
+
+
+def test_layout_of_version_2() -> None:
+    # The layout of bundles/net/rss/state.h is a contract: this may only change with the map's name.
+    config = RssConfig(KEY, HashType.TCPv4 | HashType.UDP_EX, (5, 6, 7, 8), unclassified=9)
+    slot = config.pack_slot()
+    assert len(slot) == 1472 and slot[:16] == config.pack_settings()
+    assert slot[16:56] == KEY and slot[56:64] == bytes(8)
+    assert slot[64:448] == pack_masks(KEY) and slot[448:] == config.pack_table()
+    state = pack_state(1, [bytes(1472), slot])
+    assert len(state) == 3008
+    assert state == struct.pack("=I", 1) + bytes(60 + 1472) + slot
 
 
 def test_a_key_may_be_longer_and_only_its_beginning_counts() -> None:
@@ -92,12 +105,15 @@ def test_a_hash_of_zero_is_a_hash() -> None:
 
 
 class Log:
-    """Maps that keep what was written, in order."""
+    """Maps of some names that keep what was written, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, *names: str) -> None:
+        self.names = names
         self.writes: list[tuple[str, int, bytes]] = []
 
     def map(self, name: str) -> Log.One:
+        if name not in self.names:
+            raise UsageError(f"there is no map {name!r}")
         return Log.One(self, name)
 
     class One:
@@ -108,8 +124,32 @@ class Log:
             self.log.writes.append((self.name, key, value))
 
 
-def test_the_slot_in_use_is_never_written() -> None:
-    log = Log()
+def test_the_slot_in_use_is_never_changed() -> None:
+    log = Log("rss_state")
+    steering = KernelSteering(log.map, -1)
+    configs = [RssConfig.spread(KEY, 4), RssConfig.spread(KEY[::-1], 2), RssConfig.spread(KEY, 3)]
+    for config in configs:
+        steering.configure(config)
+    held = bytes(3008)
+    changes = 0
+    for name, key, value in log.writes:
+        assert (name, key, len(value)) == ("rss_state", 0, 3008)
+        before, after = (struct.unpack_from("=I", one)[0] for one in (held, value))
+        start = 64 + 1472 * before
+        assert held[start : start + 1472] == value[start : start + 1472]
+        if before != after:
+            # All of the new slot was written before.
+            assert held[4:] == value[4:]
+            start = 64 + 1472 * after
+            assert value[start : start + 1472] == configs[changes].pack_slot()
+            changes += 1
+        held = value
+    assert changes == len(configs)
+    assert steering.config == configs[-1]
+
+
+def test_the_slot_in_use_is_never_written_in_three_maps() -> None:
+    log = Log("rss_config", "rss_key", "rss_table")
     steering = KernelSteering(log.map, -1)
     first, second = RssConfig.spread(KEY, 4), RssConfig.spread(KEY[::-1], 2)
     steering.configure(first)
@@ -136,6 +176,11 @@ def test_the_slot_in_use_is_never_written() -> None:
     assert steering.config == second
 
 
+def test_maps_of_no_bundle_are_told_by_the_name_that_is_missing() -> None:
+    with pytest.raises(UsageError, match="no map 'rss_state'"):
+        KernelSteering(Log("rss_config").map, -1)
+
+
 def test_no_settings_yet() -> None:
     with pytest.raises(UsageError, match="no settings"):
-        KernelSteering(Log().map, -1).set_key(KEY)
+        KernelSteering(Log("rss_state").map, -1).set_key(KEY)
