@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A key as the masks by which the BPF programs of net/rss make a Toeplitz hash.
 
-Each bit of the hash is the parity of those bits of the input that the key picks. What the masks are is told in
-bundles/net/rss/state.h, and in docs/rss-c.md for those who make them in another language.
+Each bit of the hash is the parity of those bits of the input that the key picks. What the masks are is told
+in bundles/net/rss/state.h, and in docs/rss-c.md for those who make them in another language.
 """
 
 from __future__ import annotations

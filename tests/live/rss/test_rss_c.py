@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ import pytest
 
 import holdfast
 from holdfast.cli.run import environment
-from holdfast.rss.config import RssConfig
+from holdfast.rss.config import RssConfig, pack_state
 from holdfast.rss.shipped import bundle_path
 from holdfast.rss.vectors import KEY, VECTORS
 
@@ -52,26 +51,20 @@ def test_the_c_program_steers(folder: Path, how: str) -> None:
     assert json.loads(done.stdout.splitlines()[-1]) == wanted
 
 
-def test_the_rust_program_fills_the_maps(tmp_path: Path) -> None:
+def test_the_rust_program_fills_the_map(tmp_path: Path) -> None:
     rustc = shutil.which("rustc")
     if rustc is None:
         pytest.skip("rustc is not installed; no distribution that CI runs on need have it")
     (tmp_path / "settings.rs").write_text(FILES["settings.rs"])
     subprocess.run([rustc, "-D", "warnings", "settings.rs"], cwd=tmp_path, check=True)
     with holdfast.run(bundle_path("net/rss")) as outcome:
-        maps = {name: outcome.map(name) for name in ("rss_config", "rss_key", "rss_table")}
-        fds = [one.fd for one in maps.values()]
-        subprocess.run([tmp_path / "settings"], env=environment(outcome, {}), pass_fds=fds, check=True)
-        config = RssConfig.spread(KEY, 4)
-        told = maps["rss_config"].lookup(0)
-        assert told is not None
-        assert struct.unpack_from("=I", told) == (1,)
-        assert told[48:64] == config.pack_settings()
-        assert maps["rss_key"].lookup(1) == config.pack_key()
-        assert maps["rss_table"].lookup(1) == config.pack_table()
+        state = outcome.map("rss_state")
+        subprocess.run([tmp_path / "settings"], env=environment(outcome, {}), pass_fds=[state.fd], check=True)
+        told = state.lookup(0)
+        assert told == pack_state(1, [bytes(1472), RssConfig.spread(KEY, 4).pack_slot()])
 
 
-def test_the_table_of_the_maps_is_that_of_the_contract() -> None:
+def test_the_table_of_the_map_is_that_of_the_contract() -> None:
     text = (ROOT / "docs/rss-c.md").read_text()
     contract = (ROOT / "bundles/net/rss/contract.toml").read_text()
     for name, size in re.findall(r'name = "(rss_\w+)"\nvalue = .*\nsize = (\d+)', contract):
