@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -92,10 +93,13 @@ def _release(text: str | None) -> tuple[int, int]:
     if text is not None:
         return read_release(text)
     from holdfast.libbpf import library
+    from holdfast.libbpf.discover import ENVIRONMENT
 
     try:
         major, minor = library().version[:2]
     except LibbpfError:
+        if os.environ.get(ENVIRONMENT):
+            raise  # the one that was asked for is not replaced by another
         return DEFAULT_LIBBPF  # nothing loads here; the newest is the fair assumption
     return major, minor
 
