@@ -6,6 +6,7 @@ It fits a comment on a pull request, whatever there is: what has no room is coun
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -19,6 +20,7 @@ _WORDS: Final = {State.LOADS: "loads", State.FAILS: "**FAILS**", State.UNKNOWN: 
 _SIGNS: Final = {State.LOADS: "+", State.FAILS: "**x**", State.UNKNOWN: "?", State.ERROR: "!"}
 _BY_NAME: Final = 6  # kernels with names over their columns; more have numbers
 _ALL_ROWS: Final = 30  # programs; of more those that load everywhere are counted only
+_CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 _NAMED: Final = 4  # kernels in a remark
 _Program = tuple[str, str]
 
@@ -121,12 +123,17 @@ def _fitting(lines: Sequence[str], room: int) -> list[str]:
 
 def _code(text: str) -> str:
     """As code; a backtick or a bar in a name would end it, or the cell."""
-    return f"`{' '.join(text.split()).replace('`', '').replace('|', '')}`"
+    return f"`{_line(text).replace('`', '').replace('|', '')}`"
+
+
+def _line(text: str) -> str:
+    """On one line, with \ufffd for what would be an order to whoever's terminal shows it."""
+    return _CONTROLS.sub("\ufffd", " ".join(text.split()))
 
 
 def _plain(text: str) -> str:
     """Without what Markdown would take for markup or for the end of a cell."""
-    text = " ".join(text.split())
+    text = _line(text)
     for sign in "\\`*_<>|[]#@":
         text = text.replace(sign, "\\" + sign)
     return text

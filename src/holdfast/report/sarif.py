@@ -110,4 +110,4 @@ def _location(case: Case) -> dict[str, Any]:
 def _uri(path: str) -> str:
     """A URI reference (RFC 3986): absolute paths get a scheme, and no colon passes for one."""
     pure = PurePosixPath(path)
-    return pure.as_uri() if pure.is_absolute() else quote(str(pure))
+    return pure.as_uri() if pure.is_absolute() else quote(str(pure).encode("utf-8", "surrogateescape"))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from xml.etree import ElementTree
 
 from holdfast.predict.codes import ReasonCode
@@ -111,3 +112,14 @@ def test_text_fits_and_tells() -> None:
     summary = cases_summary(ALL)
     assert summary == "6 loads: 2 loads, 2 fails, 1 unknown, 1 error; 2 of 4 verdicts right, 1 UNKNOWN"
     assert any("errno 22" in line for line in case_lines(FAILS))
+
+
+def test_names_and_paths_of_anybody_do_no_harm() -> None:
+    case = Case(
+        os.fsdecode(b"d/p\xff.o"), "na\x1b[31mme", "k/6.1", Verdict.FAILS, loaded=False, tried=True,
+        last="SEC(\x9b2J)",
+    )  # fmt: skip
+    text = markdown([case])
+    assert "\x1b" not in text and "\x9b" not in text
+    (result,) = sarif([case])["runs"][0]["results"]
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "d/p%FF.o"
