@@ -80,6 +80,8 @@ def attach(
     click.echo(
         f"{device}: steered over {count} queue{'s' * (count != 1)} by {how}; rss detach {device} ends it"
     )
+    for note in done.notes:
+        click.echo(f"  note: {note}")
     return ExitStatus.OK
 
 
@@ -181,7 +183,9 @@ def _text_of(given: str) -> str:
     try:
         return Path(given).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--table {given}: {error}") from None
+        problem = error.strerror if isinstance(error, OSError) else "is no text"
+        hint = "give queue numbers, separated by commas, or a file of them"
+        raise UsageError(f"--table {given}: {problem}", hint=hint) from None
 
 
 @click.command("detach")

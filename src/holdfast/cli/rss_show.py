@@ -63,8 +63,12 @@ def command(device: str, once: bool, interval: float, form: str) -> int:
 
 def describe(now: Distribution, before: Distribution | None = None, seconds: float = 0.0) -> list[str]:
     """Returns the lines that tell a distribution, or the change from one to the next, per second."""
-    how = {"steering": "its own hook", "tc": "tc"}.get(now.form or "", "nothing of ours")
-    lines = [f"{now.device}: steered by {how}; packets counted by {now.counted_by or 'nothing'}", ""]
+    how = {
+        "steering": "steered by its own hook",
+        "tc": "steered by tc",
+        "hidden": "what steers it, only root may see",
+    }.get(now.form or "", "steered by nothing of ours")
+    lines = [f"{now.device}: {how}; packets counted by {now.counted_by or 'nothing'}", ""]
     if now.counted_by is None:
         return [*lines[:1], f"  {now.why_not}"]
     if before is None:

@@ -25,14 +25,18 @@ from holdfast.rss.terms import ALL_TUNNELS
 if TYPE_CHECKING:
     from holdfast.load.outcome import Outcome
 
-__all__ = ["PINS", "Attached", "attach", "detach", "find_device", "form_of", "pin_folder"]
+__all__ = ["HIDDEN", "PINS", "Attached", "attach", "detach", "find_device", "form_of", "pin_folder"]
 
 PINS: Final = Path("/sys/fs/bpf/holdfast/rss")
+HIDDEN: Final = "hidden"
+"""The form of what only root may look at."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """What was attached. ``pins`` is the folder of its pins, ``qdisc`` the kind of the root qdisc of tc."""
+    """What was attached. ``pins`` is the folder of its pins, ``qdisc`` the kind of the root qdisc of tc;
+    ``notes`` tell what its settings do that may surprise.
+    """
 
     device: str
     form: str
@@ -42,6 +46,7 @@ class Attached:
     queues: tuple[int, ...]
     explanation: str
     qdisc: str | None = None
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Returns it for JSON."""
@@ -53,13 +58,16 @@ class Attached:
             "pins": str(self.pins),
             "queues": list(self.queues),
             "qdisc": self.qdisc,
+            "notes": list(self.notes),
         }
 
 
 def find_device(name: str) -> wire.Device:
     """Returns a device of this network namespace. Raises :class:`~holdfast.errors.UsageError`."""
+    if not 1 <= len(name.encode()) <= 15:
+        raise UsageError(f"no network device is named {name!r}", hint="give a name of 1 to 15 bytes")
     with Route() as route:
-        found = wire.device(route, name) if 1 <= len(name.encode()) <= 15 else None
+        found = wire.device(route, name)
     if found is None:
         raise UsageError(f"there is no network device {name}", hint="ip link shows those of this namespace")
     return found
@@ -97,6 +105,7 @@ def attach(
     if settings.tunnel_types:
         shipped += "-tunnel"
     device = find_device(name)
+    notes = _judged(device, settings)
     folder = pin_folder(device)
     _forget_the_gone()
     with run(bundle_path(shipped) if bundle is None else bundle) as outcome:
@@ -119,16 +128,38 @@ def attach(
         _remove(folder)
         made.rename(folder)
         told = outcome.explain()
-        return Attached(name, form, outcome.bundle, outcome.variant, folder, queues, told, qdisc)
+        return Attached(name, form, outcome.bundle, outcome.variant, folder, queues, told, qdisc, notes)
+
+
+def _judged(device: wire.Device, settings: RssConfig | TcRule) -> tuple[str, ...]:
+    """Returns notes; raises :class:`~holdfast.errors.UsageError` for queues that the device cannot have."""
+    named = settings.queues if isinstance(settings, TcRule) else settings.table
+    queues = {*named, settings.unclassified or 0}
+    if (most := max(queues)) >= device.queues > 1:
+        raise UsageError(
+            f"{device.name}: queue {most} is named", hint=f"it can have {device.queues} queues, from 0 on"
+        )
+    notes = []
+    if not settings.types:
+        notes.append(f"no hash types: every frame goes to queue {settings.unclassified or 0}")
+    attached = 0 if device.tun is None else device.tun.attached
+    if attached and most >= attached:
+        lost = isinstance(settings, TcRule)
+        fate = "are lost" if lost else f"go to the queue's number modulo {attached}"
+        notes.append(f"queues that are open now: {attached}; frames for queue {attached} and above {fate}")
+    return tuple(notes)
 
 
 def _nothing_runs(name: str, outcome: Outcome, *, tunnels: bool) -> HoldfastError:
     # The last variant is the one that most kernels take, so its reason is the one that can be helped.
     step = outcome.steps[-1]
-    why = step.words or next((one.line for one in step.reasons), "holdfast check tells why")
+    reason = next(iter(step.reasons), None)
+    why = step.words or ("holdfast check tells why" if reason is None else reason.line)
     problem = f"{name}: no variant of {outcome.bundle} runs here: {why}"
     if step.error == PrivilegeError.__name__:
         return PrivilegeError(problem, hint=step.hint)
+    if step.words is None and reason is not None and reason.code == "CAPABILITY_MISSING":
+        return PrivilegeError(problem, hint="run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN")
     hint = "nothing has changed; without --tunnel, steering is by outer headers and asks less of a kernel"
     return KernelAccessError(problem, hint=hint if tunnels else step.hint)
 
@@ -210,7 +241,8 @@ def _forget_the_gone() -> None:
 
 
 def form_of(name: str) -> str | None:
-    """Returns the form that :func:`attach` attached to the device, None where it did not.
+    """Returns the form that :func:`attach` attached to the device, None where it did not, :data:`HIDDEN`
+    where this process may not see it.
 
     Raises :class:`~holdfast.errors.UsageError` without such a device.
     """
@@ -222,5 +254,9 @@ def form_of(name: str) -> str | None:
                 there = wire.root_qdisc(route, device.index)
             return "tc" if there is not None and there[1] == HANDLE else None
         return "steering" if (folder / "steer").exists() else None
-    except OSError:  # only root may look into a bpf file system
+    except PermissionError:  # whoever pinned it alone may look
+        with Route() as route:
+            there = wire.root_qdisc(route, device.index)
+        return "tc" if there is not None and there[1] == HANDLE else HIDDEN
+    except OSError:
         return None

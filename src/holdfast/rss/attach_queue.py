@@ -146,8 +146,12 @@ def _opened(name: str, flags: int) -> int:
         if fd >= 0:
             os.close(fd)
         if isinstance(error, PermissionError):
-            raise PrivilegeError(
-                f"{name}: {error.strerror}", hint="run as root, or with CAP_NET_ADMIN"
-            ) from None
+            what = "/dev/net/tun" if fd < 0 else "TUNSETIFF"
+            hint = (
+                "run as root, or with the right to open it"
+                if fd < 0
+                else "run as root, or with CAP_NET_ADMIN"
+            )
+            raise PrivilegeError(f"{name}: {what}: {error.strerror}", hint=hint) from None
         raise KernelAccessError(f"{name}: TUNSETIFF: {error.strerror}") from None
     return fd

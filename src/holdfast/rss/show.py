@@ -22,7 +22,7 @@ class Distribution:
     """``packets`` has a number for each queue in service; ``counted_by`` is what counts.
 
     Where nothing does, that is None, and ``why_not`` says why. ``form`` is how Holdfast steers the device:
-    ``"steering"``, ``"tc"``, or None.
+    ``"steering"``, ``"tc"``, ``"hidden"`` where only root may see that, or None.
     """
 
     device: str

@@ -14,6 +14,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from click.testing import CliRunner
+
+from holdfast.cli.rss import command
 from holdfast.rss.config import RssConfig
 from holdfast.rss.fallback import Steering
 from holdfast.rss.qemu_tap import open_tap
@@ -26,12 +29,39 @@ VNET_HEADER = 10
 FRAMES = [frame for vector in VECTORS for frame, _, _ in vector.frames()]
 
 
-def holdfast(*words: str) -> dict[str, object]:
+def holdfast(*words: str, as_nobody: bool = False) -> dict[str, object]:
     """What a command answers; the process that runs it has no queue of the TAP."""
-    command = [sys.executable, "-m", "holdfast.cli.main", "rss", *words, "--format", "json"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    if as_nobody:
+        return _as_nobody(list(words))
+    called = [sys.executable, "-m", "holdfast.cli.main", "rss", *words, "--format", "json"]
+    done = subprocess.run(called, capture_output=True, text=True)
     document = json.loads(done.stdout) if done.stdout else {}
     return {**document, "status": done.returncode, "error": done.stderr.strip()}
+
+
+def _as_nobody(words: list[str]) -> dict[str, object]:
+    # A fork, because another user may not be able to read this Python; what it imports is imported before.
+    receiving, sending = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            for verb in ("show", "detach"):
+                CliRunner().invoke(command, [verb, "lo", "--format", "json"])
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            ran = CliRunner().invoke(command, [*words, "--format", "json"])
+            answer = (
+                json.loads(ran.stdout) if ran.stdout else {"error": getattr(ran.exception, "message", "")}
+            )
+            os.write(sending, json.dumps(answer).encode())
+        finally:
+            os._exit(0)
+    os.close(sending)
+    with os.fdopen(receiving) as told:
+        answered: dict[str, object] = json.load(told)
+    os.waitpid(child, 0)
+    return answered
 
 
 def arrivals(fds: tuple[int, ...], sender: socket.socket) -> list[int | None]:
@@ -62,6 +92,11 @@ def main() -> None:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sender:
         sender.bind((NAME, 0))
         told["before"] = holdfast("show", NAME)
+        told["beyond"] = holdfast("attach", NAME, "--key", KEY.hex(), "--queues", "0,256")
+        told["more_than_open"] = holdfast("attach", NAME, "--key", KEY.hex(), "--queues", "8")
+        told["by_another"] = holdfast("show", NAME, as_nobody=True)
+        told["by_another_detached"] = holdfast("detach", NAME, as_nobody=True)
+        told["no_types"] = holdfast("attach", NAME, "--key", KEY.hex(), "--types", "none")
         told["steering"] = holdfast("attach", NAME, "--key", KEY.hex(), "--table", "3,1,0,2")
         told["steered"] = arrivals(held.fds, sender) == expected((3, 1, 0, 2))
         told["shown"] = holdfast("show", NAME)

@@ -68,7 +68,7 @@ def test_a_device_that_cannot_be_is_one_line(told: dict[str, Any]) -> None:
     assert told["one_queue"]["status"] == 2
     assert "one transmit queue" in told["one_queue"]["error"]
     assert told["too_many"]["status"] == 2
-    assert "names queue 999" in told["too_many"]["error"]
+    assert "queue 999" in told["too_many"]["error"]
     # Nothing of the attempt stays.
     assert told["left"]["form"] is None
 
@@ -76,3 +76,20 @@ def test_a_device_that_cannot_be_is_one_line(told: dict[str, Any]) -> None:
 def test_pins_go_with_the_device(told: dict[str, Any]) -> None:
     assert told["pinned"]["status"] == 0, told["pinned"]["error"]
     assert (told["pins_before"], told["pins"], told["pins_after"]) == (1, 1, 0)
+
+
+def test_queues_that_the_tap_cannot_have_are_refused_and_those_that_nobody_has_open_are_told(
+    told: dict[str, Any],
+) -> None:
+    assert told["beyond"]["status"] == 2
+    assert told["beyond"]["error"].splitlines()[0].endswith(": queue 256 is named")
+    assert told["more_than_open"]["status"] == 0
+    (note,) = told["more_than_open"]["notes"]
+    assert note.startswith("queues that are open now: 4; frames for queue 4 and above go to")
+    assert told["no_types"]["notes"] == ["no hash types: every frame goes to queue 0"]
+    assert told["steering"]["notes"] == []
+
+
+def test_what_another_user_sees_of_it(told: dict[str, Any]) -> None:
+    assert told["by_another"]["form"] == "hidden"
+    assert told["by_another_detached"]["error"].endswith("its pins are root's alone")
