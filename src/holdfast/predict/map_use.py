@@ -29,8 +29,12 @@ def special_fields(btf: Btf, type_id: int) -> frozenset[Field]:
     """Fields in a map's value that the kernel treats in its own way (``btf_parse_fields()``)."""
     found: set[Field] = set()
     work = [(type_id, 0)]
+    seen: dict[int, int] = {}  # how deep each was met; a file's types may hold themselves
     while work:
         at, depth = work.pop()
+        if seen.get(at, depth + 1) <= depth:
+            continue
+        seen[at] = depth
         _, shape = skip_mods_and_typedefs(btf, at)
         if isinstance(shape, Composite):
             known = _BY_NAME.get(shape.name)
