@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The interface of the bundle net/rss-report, version 1: the three maps of net/rss, whose meaning ../rss/rss.h
+ * The interface of the bundle net/rss-report, version 1: three maps with the settings, whose meaning ../rss/rss.h
  * tells, one map more, two programs, and the prefix that frames carry to whoever reads the TAP. All of it is
  * a contract: a change of layout takes a new bundle version.
  *

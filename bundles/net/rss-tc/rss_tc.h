@@ -21,7 +21,7 @@
 
 struct rss_tc_rule {
 	__u32 hash_types; /* RSS_HASH_TYPE_* */
-	__u32 tunnel_types; /* 0; kept for RSS_TUNNEL_TYPE_* */
+	__u32 tunnel_types; /* net/rss-tc-tunnel: RSS_TUNNEL_TYPE_* whose inner headers are hashed; net/rss-tc: 0 */
 	__u32 queues; /* entries of queue[] in use: 1 to RSS_TC_QUEUES, any number; 0: no rule */
 	__u32 unclassified_queue; /* for packets that are not hashed; 0xffff: for the next filter */
 	/*
@@ -33,7 +33,7 @@ struct rss_tc_rule {
 	__u32 zero; /* 0 (struct rss_rules) */
 	__u32 reserved[2]; /* 0 */
 	__u8 key[RSS_KEY_BYTES]; /* for whoever reads the rule; the program reads row[] */
-	__u32 row[RSS_KEY_ROWS][16]; /* as in struct rss_key of net/rss */
+	__u32 row[RSS_KEY_ROWS][16]; /* as in struct rss_key of ../rss/rss.h */
 	__u16 queue[RSS_TC_QUEUES]; /* a packet takes queue[hash % queues] */
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The interface of the bundles net/rss and net/rss-tunnel, version 1: three maps and one program.
+ * The maps with the settings of the bundles net/rss-report and net/rss-report-tunnel: three, as net/rss had
+ * them in its version 1. net/rss and net/rss-tunnel have another, see state.h.
  *
  * Everything here is shared with user space (through the maps' BTF, or by mapping the maps) and is
  * a contract: a change of layout takes a new bundle version. Multi-byte members are in host order
@@ -25,7 +26,7 @@ struct rss_settings {
 	__u32 hash_types; /* RSS_HASH_TYPE_* */
 	__u16 table_mask; /* length of the indirection table, a power of two, minus one */
 	__u16 unclassified_queue; /* for packets that are not hashed */
-	__u32 flags; /* net/rss-tunnel: RSS_TUNNEL_TYPE_* whose inner headers are hashed; net/rss: 0 */
+	__u32 flags; /* net/rss-report-tunnel: RSS_TUNNEL_TYPE_* whose inner headers are hashed; net/rss-report: 0 */
 	__u32 zero; /* 0; anything else makes the programs read wrong headers (struct rss_rules) */
 };
 

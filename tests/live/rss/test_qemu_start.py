@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import lacks
+from tests.docs.test_json import told
 from tests.live.rss.qemuguests import NOBODY
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("live")]
@@ -133,3 +135,27 @@ def test_what_cannot_be_is_said_in_a_line(qemu: str, options: list[str], problem
     assert ran.returncode == 2
     assert ran.stderr.startswith("holdfast: ") and problem in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_json_is_what_the_tables_say(qemu: str) -> None:
+    machine = ["-machine", "q35", "-m", "32", "-nodefaults", "-display", "none", "-S"]
+    own = ["-netdev", f"tap,id=n0,ifname={TAP},queues=3", "-device", "virtio-net-pci,netdev=n0"]
+    line = [*HOLDFAST, "--format", "json", "--", qemu, *machine, *own]
+    with started(in_a_network(*line)) as running:
+        until_it_is_qemu(running, maps=3)
+        running.send_signal(signal.SIGTERM)
+        running.wait(PATIENCE)
+        assert running.stderr is not None
+        # QEMU may say something behind it.
+        document, _ = json.JSONDecoder().raw_decode(running.stderr.read())
+    assert set(document) == told("holdfast rss qemu")
+    (interface,) = document["interfaces"]
+    assert set(interface) == told("rss qemu: interfaces")
+    assert (interface["tap"], interface["queues"], interface["made"]) == (TAP, 3, True)
+    assert interface["variant"] == interface["outcome"]["variant"]
+    ran = subprocess.run([*HOLDFAST, "--dry-run", *line[len(HOLDFAST) :]], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    draft = json.loads(ran.stdout)
+    assert set(draft) == told("holdfast rss qemu") - {"interfaces"} | {"dry_run", "bundle"}
+    assert draft["dry_run"] is True and "fds=?:?:?" in " ".join(draft["command"])
+    assert set(draft["bundle"]) == told("check: bundles")
