@@ -28,7 +28,7 @@ from holdfast.btf.types import (
 )
 from holdfast.errors import BtfError
 
-__all__ = ["UnsizedError", "pointer_size", "resolve_size", "skip_mods_and_typedefs"]
+__all__ = ["UnsizedError", "element_type", "pointer_size", "resolve_size", "skip_mods_and_typedefs"]
 
 _MAX_CHAIN: Final = 256  # real chains are shorter than 10; the kernel refuses more than 32
 _MAX_RESOLVE_DEPTH: Final = 32  # MAX_RESOLVE_DEPTH of libbpf's btf.c
@@ -80,6 +80,19 @@ def skip_mods_and_typedefs(btf: Btf, type_id: int) -> tuple[int, BtfType]:
         if steps > _MAX_CHAIN:
             raise BtfError(btf.origin, f"type [{type_id}] is a typedef or qualifier of itself")
     return type_id, found
+
+
+def element_type(btf: Btf, type_id: int) -> tuple[int, BtfType]:
+    """:func:`skip_mods_and_typedefs`, and what an array is of where it is one, whatever its dimensions.
+
+    Raises :exc:`~holdfast.errors.BtfError` for an array of itself.
+    """
+    type_id, found = skip_mods_and_typedefs(btf, type_id)
+    for _ in range(_MAX_CHAIN):
+        if not isinstance(found, Array):
+            return type_id, found
+        type_id, found = skip_mods_and_typedefs(btf, found.type_id)
+    raise BtfError(btf.origin, f"type [{type_id}] is an array of itself")
 
 
 def resolve_size(btf: Btf, type_id: int, pointer_bytes: int) -> int:

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from holdfast.btf import Btf
-from holdfast.btf.skip import skip_mods_and_typedefs
-from holdfast.btf.types import Array, Composite, Datasec, Enum, Float, Int, Kind, Ptr, Struct, Var
+from holdfast.btf.skip import UnsizedError, element_type, resolve_size, skip_mods_and_typedefs
+from holdfast.btf.types import Composite, Kind, Struct
 from holdfast.history.builds import Build, Presence
 from holdfast.history.change import Aspect, Effect
 from holdfast.history.contract import Contract, ContractError, Promise, PromiseKind
@@ -154,17 +154,11 @@ def _rows(btf: Btf, type_id: int, base: int, prefix: str, depth: int) -> Iterato
             continue
         name = prefix + member.name
         yield f"{at} {_size(btf, member.type_id)} {name}"
-        while isinstance(inner, Array):
-            inner_id, inner = skip_mods_and_typedefs(btf, inner.type_id)
-        yield from _rows(btf, inner_id, at, f"{name}.", depth + 1)
+        yield from _rows(btf, element_type(btf, inner_id)[0], at, f"{name}.", depth + 1)
 
 
 def _size(btf: Btf, type_id: int) -> int:
-    found = skip_mods_and_typedefs(btf, type_id)[1]
-    if isinstance(found, Ptr):
-        return _POINTER_SIZE
-    if isinstance(found, Array):
-        return found.nelems * _size(btf, found.type_id)
-    if isinstance(found, Int | Float | Enum | Composite | Datasec):
-        return found.size
-    return _size(btf, found.type_id) if isinstance(found, Var) else 0
+    try:
+        return resolve_size(btf, type_id, _POINTER_SIZE)
+    except UnsizedError:
+        return 0

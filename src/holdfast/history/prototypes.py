@@ -17,8 +17,8 @@ from typing import Final
 
 from holdfast.btf import Btf
 from holdfast.btf.cformat import declaration, type_name
-from holdfast.btf.skip import skip_mods_and_typedefs
-from holdfast.btf.types import Array, BtfType, Composite, Enum, Func, FuncProto, Fwd, Int, Ptr, Struct, Void
+from holdfast.btf.skip import element_type, skip_mods_and_typedefs
+from holdfast.btf.types import BtfType, Composite, Enum, Func, FuncProto, Fwd, Int, Ptr, Struct, Void
 from holdfast.history.change import Aspect, Change, Effect
 from holdfast.relo.compat import types_are_compat
 from holdfast.relo.failure import Refused
@@ -141,15 +141,19 @@ def takes_objects(function: Function) -> bool:
 def _is_memory(btf: Btf, type_id: int) -> bool:
     """Whether a pointer is to numbers alone (``__btf_type_is_scalar_struct()`` of kernel/bpf/verifier.c)."""
     pointer = skip_mods_and_typedefs(btf, type_id)[1]
-    return isinstance(pointer, Ptr) and _is_plain(btf, pointer.type_id, 0)
+    return isinstance(pointer, Ptr) and _is_plain(btf, pointer.type_id, 0, set())
 
 
-def _is_plain(btf: Btf, type_id: int, depth: int) -> bool:
-    found = skip_mods_and_typedefs(btf, type_id)[1]
-    while isinstance(found, Array):
-        found = skip_mods_and_typedefs(btf, found.type_id)[1]
+def _is_plain(btf: Btf, type_id: int, depth: int, known: set[tuple[int, int]]) -> bool:
+    """``known`` has types, with their depths, that were found to be plain: one may stand in many places."""
+    type_id, found = element_type(btf, type_id)
     if isinstance(found, Struct):
-        return depth < 4 and all(_is_plain(btf, one.type_id, depth + 1) for one in found.members)
+        if (type_id, depth) in known:
+            return True
+        plain = depth < 4 and all(_is_plain(btf, one.type_id, depth + 1, known) for one in found.members)
+        if plain:
+            known.add((type_id, depth))
+        return plain
     return depth > 0 and isinstance(found, Int | Enum)
 
 

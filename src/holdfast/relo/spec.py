@@ -35,6 +35,7 @@ __all__ = [
 BPF_CORE_SPEC_MAX_LEN: Final = 64
 UINT32_MAX: Final = 0xFFFFFFFF
 _INT32_MAX: Final = 0x7FFFFFFF
+_DIGITS: Final = 64  # of one index; int() takes 4300, and a file may have a million
 _INDEX: Final = re.compile(r":?[ \t\n\v\f\r]*([+-]?[0-9]+)")
 
 FIELD_BASED: Final = frozenset(range(CoreReloKind.FIELD_BYTE_OFFSET, CoreReloKind.FIELD_RSHIFT_U64 + 1))
@@ -176,7 +177,7 @@ def _indices(access: str) -> tuple[int, ...]:
         index = _INDEX.match(access, at)
         # libbpf before 1.8 takes a negative index and reads before the member table: undefined, so refused
         # here
-        if not index or not 0 <= int(index[1]) <= _INT32_MAX:
+        if not index or len(index[1]) > _DIGITS or not 0 <= int(index[1]) <= _INT32_MAX:
             raise Refused(errno.EINVAL, f"accessor {access!r} is no list of indices")
         if len(raw) == BPF_CORE_SPEC_MAX_LEN:
             raise Refused(errno.E2BIG, f"accessor is longer than {BPF_CORE_SPEC_MAX_LEN} levels")

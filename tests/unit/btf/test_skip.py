@@ -6,7 +6,7 @@ import errno
 import pytest
 from tests.btfwriter import BtfWriter
 
-from holdfast.btf.skip import UnsizedError, pointer_size, resolve_size, skip_mods_and_typedefs
+from holdfast.btf.skip import UnsizedError, element_type, pointer_size, resolve_size, skip_mods_and_typedefs
 from holdfast.btf.types import Kind
 from holdfast.errors import BtfError
 
@@ -67,6 +67,18 @@ def test_loops_end() -> None:
     w.typedef("t", 1)
     with pytest.raises(BtfError, match="of itself"):
         skip_mods_and_typedefs(w.btf(), 1)
+
+
+def test_what_an_array_is_of() -> None:
+    w = BtfWriter()
+    number = w.integer()
+    grid = w.array(w.typedef("row", w.array(number, 2)), 3)
+    own = w.array(grid + 1, 1)
+    assert own == grid + 1
+    assert element_type(w.btf(), grid)[0] == number
+    assert element_type(w.btf(), number)[0] == number
+    with pytest.raises(BtfError, match="an array of itself"):
+        element_type(w.btf(), own)
 
 
 @pytest.mark.parametrize(

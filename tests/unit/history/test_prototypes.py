@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.btfwriter import BtfWriter
 from tests.unit.history.fakes import Kfunc, Types
 
 from holdfast.btf import Btf
@@ -107,3 +108,12 @@ def test_implicit_parameters() -> None:
     assert is_implicit("aux", "const struct bpf_prog_aux *")
     assert is_implicit("meta__ign", "void *")
     assert not is_implicit("aux", "struct bpf_prog *")
+
+
+def test_structs_that_hold_each_the_next_many_times_are_plain_at_once() -> None:
+    w = BtfWriter()
+    last = w.integer()
+    for level in range(4):
+        last = w.struct(f"s{level}", 4, *((f"m{at}", last, 0) for at in range(400)))
+    found = w.func("f", w.proto(0, ("data", w.ptr(last))))
+    assert not takes_objects(Prototypes().read("f", w.btf(), found))

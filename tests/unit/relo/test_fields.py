@@ -220,3 +220,11 @@ def test_a_wide_fan_of_anonymous_members_ends() -> None:
     result = resolved(local, kernel, at(type_id, "0:1"))
     assert result.error
     assert result.error.errno == errno.E2BIG
+
+
+def test_an_accessor_of_thousands_of_digits() -> None:
+    local, kernel = BtfWriter(), BtfWriter()
+    type_id = task(local)
+    task(kernel)
+    error = resolved(local, kernel, at(type_id, "0:" + "9" * 5000)).error
+    assert error is not None and "is no list of indices" in str(error)
