@@ -88,7 +88,7 @@ def _measure(rounds: int, repeat: int, notes: list[str]) -> Results:
         steerers = load_variants(stack, Bundle.open(bundle_path()), notes)
         inner = Bundle.open(bundle_path().parent / "rss-tunnel")
         steerers += load_variants(stack, inner, notes, ALL_TUNNELS)
-        steerers += load_tables(stack)
+        steerers += load_tables(stack, notes)
         qemu = load_qemu(stack, corpus, notes)
         if qemu is not None:
             steerers.append(qemu)

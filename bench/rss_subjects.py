@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Final
 
-from bench.rss_tables import FLOOR, TABLES, compile_table, floor, open_table
+from bench.rss_tables import FLOORS, TABLES, compile_table, floor, open_table
 from holdfast import load
 from holdfast import sys as kernel
 from holdfast.bundle import Bundle
@@ -100,9 +100,9 @@ def _queue(frame: bytes, config: RssConfig) -> int:
 
 def count_wrong(steerer: Steerer, ours: Mapping[str, list[Flow]]) -> dict[str, tuple[int, int]]:
     """By packet, for those with any: how many queues are wrong, of how many. :data:`CONFIG` is in force
-    afterwards. The floor has no queues, so none that is wrong.
+    afterwards. A floor has no queues, so none that is wrong.
     """
-    if steerer.name == FLOOR:
+    if steerer.name in FLOORS:
         return {}
     wrong = dict.fromkeys(ours, 0)
     whole = int.from_bytes(CONFIG.key, "big")
@@ -169,13 +169,19 @@ def load_variants(
     return found
 
 
-def load_tables(stack: ExitStack) -> list[Steerer]:
-    """Loads the programs that show what the table's width is worth, then the floor."""
+def load_tables(stack: ExitStack, notes: list[str]) -> list[Steerer]:
+    """Loads the programs that show what tables would cost, then the floors; ``notes`` gets a line for each
+    that this kernel refuses.
+    """
     found = []
     for bits, title in TABLES.items():
         table = open_table(stack, compile_table([f"BITS={bits}"], bits), bits)
         found.append(_steerer(f"table-{bits}", title, table.program, table.configure))
-    found.append(_steerer(FLOOR, "floor", floor(stack), lambda config: None))
+    for name, title in FLOORS.items():
+        try:
+            found.append(_steerer(name, title, floor(stack, name), lambda config: None))
+        except LoadError as error:
+            notes.append(f"{title} is left out: {error.message}")
     return found
 
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Steering of the packets that most packets are, with everything in one map and tables of other widths than
- * the bundle's: how much the table matters. Built by the bench with -DBITS=4, 8, or 7 for tables of 6 and 7
- * bits, two bytes an entry. -DFAST_ONLY hashes no packets but those of fast.h, so that many
- * copies are loaded in no time. -DFLOOR is a program that loads the same header bytes and adds them up.
- * Not for use: its settings cannot change while it runs.
+ * Steering with everything in one map, and with tables where the bundle has masks: how much that matters. Built
+ * by the bench with -DBITS=4, 8, or 7 for tables of 6 and 7 bits, two bytes an entry, or 1 for the masks. With 1
+ * and with -DFAST_ONLY no packets are hashed but those that most packets are, so that many copies are loaded in
+ * no time. Headers are read by helper. Not for use: its settings cannot change while it runs.
  */
 #include "types.h"
 
@@ -22,6 +21,21 @@ static __always_inline int packet_read(struct packet *packet, __u32 offset, void
 #include "classify.h"
 #include "toeplitz.h"
 
+#if BITS == 1
+#define LOOK_CLOSER (-1)
+#include "parity.h"
+#include "first_helpers.h"
+
+struct rss_slot settings;
+
+SEC("socket")
+int steer(struct __sk_buff *skb)
+{
+	struct packet packet = { .skb = skb };
+
+	return first_queue(&packet, &settings);
+}
+#else
 #if BITS == 8
 typedef __u32 rows_t[36][256];
 #elif BITS == 7
@@ -76,7 +90,6 @@ struct {
 		PART7(sum, word_, 25, 0xfe, 896 * (n) + 640);     \
 	} while (0)
 
-#ifndef FLOOR
 /* Words that are not hashed are 0 and change nothing: two lengths are enough. */
 static __always_inline __u64 hash_of(const struct rss_input *in)
 {
@@ -115,25 +128,11 @@ static __always_inline __u64 hash_of(const struct rss_input *in)
 	return toeplitz(settings.rows, in);
 #endif
 }
-#endif
 
 SEC("socket")
 int steer(struct __sk_buff *skb)
 {
 	struct rss_input in;
-#ifdef FLOOR
-	const struct fast_context *context = (const struct fast_context *)skb;
-	__u32 sum = 0;
-
-	in.word[3] = in.word[4] = in.word[5] = in.word[6] = in.word[7] = in.word[8] = 0;
-	if (context->protocol == bpf_htons(ETH_P_IP) ? bpf_skb_load_bytes(skb, 0, FAST_BEGIN(&in, 12), 24)
-						     : bpf_skb_load_bytes(skb, 0, FAST_BEGIN(&in, 8), 44))
-		return 0;
-#pragma clang loop unroll(full)
-	for (int i = 0; i < 9; i++)
-		sum += in.word[i];
-	return sum;
-#else
 	struct rss_rules rules = { .hash_types = settings.hash_types, .zero = settings.zero };
 	struct packet packet = { .skb = skb };
 
@@ -146,7 +145,8 @@ int steer(struct __sk_buff *skb)
 		return settings.unclassified;
 #endif
 	return settings.queue[hash_of(&in) & settings.table_mask & 511];
-#endif
 }
+
+#endif
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

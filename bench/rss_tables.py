@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of other widths than the bundle's, and the floor: bench/rss_table.bpf.c, compiled when measured."""
+"""Hashing by tables where the bundle has masks, and the floors: compiled when measured.
+
+bench/rss_table.bpf.c and bench/rss_floor.bpf.c are their sources.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,14 @@ from holdfast.errors import HoldfastError
 from holdfast.rss import RssConfig
 from holdfast.rss.toeplitz import INPUT_BYTES, KEY_BYTES, pack_rows
 
-__all__ = ["FLOOR", "TABLES", "Table", "compile_table", "floor", "open_table"]
+__all__ = ["FLOORS", "TABLES", "Table", "compile_table", "floor", "open_table"]
 
 TABLES: Final = {"4": "nibble 4.6 KB", "7": "6+7 bit 7.9 KB", "8": "byte 36 KB"}
 """By bits (7: three numbers of 6 and two of 7 for each word, entries of 16 bits): what they are called, and
 how large one key's table is.
 """
-FLOOR: Final = "floor"
+FLOORS: Final = {"floor-cast": "floor, cast", "floor-helpers": "floor, helpers"}
+"""Programs that load the same header bytes and add them up, in the ways of two variants: name and title."""
 _ROOT: Final = Path(__file__).resolve().parent.parent
 
 
@@ -38,6 +42,9 @@ class Table:
 
     def configure(self, config: RssConfig) -> None:
         """Writes all settings; no packet may run meanwhile."""
+        if self._bits == "1":
+            self._settings.update(0, config.pack_slot())
+            return
         head = struct.pack("=IIII", config.types, len(config.table) - 1, config.unclassified, 0)
         queues = struct.pack("=512H", *config.table, *(0,) * (512 - len(config.table)))
         self._settings.update(0, head + queues + _rows(config.key, self._bits))
@@ -45,20 +52,24 @@ class Table:
 
 def compile_table(macros: Sequence[str], name: str) -> Path:
     """Compiles the program into build/bench. Raises :class:`~holdfast.errors.HoldfastError`."""
+    return _compile("rss_table", macros, name)
+
+
+def _compile(program: str, macros: Sequence[str], name: str) -> Path:
     clang = os.environ.get("HOLDFAST_CLANG") or shutil.which("clang")
     if clang is None:
         raise HoldfastError("there is no clang", hint="install it, or set HOLDFAST_CLANG")
     folder = _ROOT / "build/bench"
     folder.mkdir(parents=True, exist_ok=True)
-    out = folder / f"rss_table_{name}.o"
+    out = folder / f"{program}_{name}.o"
     command = [
         clang, "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-target", "bpf", "-mcpu=v2",
         *(f"-D{macro}" for macro in macros), f"-I{_ROOT / 'bundles/net/rss'}",
-        "-c", str(_ROOT / "bench/rss_table.bpf.c"), "-o", str(out),
+        "-c", str(_ROOT / f"bench/{program}.bpf.c"), "-o", str(out),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise HoldfastError(f"bench/rss_table.bpf.c does not compile: {done.stderr.strip()}")
+        raise HoldfastError(f"bench/{program}.bpf.c does not compile: {done.stderr.strip()}")
     return out
 
 
@@ -67,10 +78,12 @@ def open_table(stack: ExitStack, path: Path, bits: str) -> Table:
     return Table(stack.enter_context(load.open_object(path)), bits)
 
 
-def floor(stack: ExitStack) -> load.Program:
-    """Loads the program that adds up the header bytes; what it returns is no queue."""
-    loaded = stack.enter_context(load.open_object(compile_table(["FLOOR"], FLOOR)))
-    return loaded.program("steer")
+def floor(stack: ExitStack, name: str) -> load.Program:
+    """Loads one of :data:`FLOORS`; what it returns is no queue. Raises
+    :class:`~holdfast.errors.HoldfastError`, also where the kernel is too old for it.
+    """
+    macros = ["HELPERS"] if name == "floor-helpers" else []
+    return stack.enter_context(load.open_object(_compile("rss_floor", macros, name))).program("steer")
 
 
 def _rows(key: bytes, bits: str) -> bytes:

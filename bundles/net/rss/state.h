@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The interface of the bundles net/rss and net/rss-tunnel, version 2: one map and one program.
+ * The interface of the bundles net/rss and net/rss-tunnel, version 2: one map, rss_state, and one program.
  *
  * Everything here is shared with user space (through the map's BTF, or by mapping the map) and is
  * a contract: a change of layout takes a map of another name. Multi-byte members are in host order
@@ -56,13 +56,5 @@ struct rss_state {
 
 _Static_assert(sizeof(struct rss_slot) == 1472, "layout is a contract");
 _Static_assert(sizeof(struct rss_state) == 3008, "layout is a contract");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct rss_state);
-} rss_state SEC(".maps");
 
 #endif

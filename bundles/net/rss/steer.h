@@ -13,6 +13,14 @@
 
 #define LOOK_CLOSER (-1)
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct rss_state);
+} rss_state SEC(".maps");
+
 #ifdef HOLDFAST_RSS_READ_CAST_H
 #include "first_cast.h"
 #else

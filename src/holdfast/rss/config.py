@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import struct
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -119,4 +118,5 @@ class RssConfig:
 
     def pack_table(self) -> bytes:
         """Returns the 1024 bytes of ``struct rss_table``; entries behind the table's end are 0."""
-        return array("H", self.table).tobytes().ljust(2 * MAX_TABLE_LEN, b"\0")
+        length = len(self.table)
+        return struct.pack(f"={length}H{2 * (MAX_TABLE_LEN - length)}x", *self.table)

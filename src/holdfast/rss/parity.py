@@ -21,49 +21,57 @@ WORD_BITS: Final = (0, 56, 114, 172, 230)
 MASK_BYTES: Final = 384
 """Bytes of the masks: 5 words by 8 numbers of 64 bits, then 8 more numbers."""
 
-_SEVEN: Final = 7  # bits of the hash that come out of row[w][0] to row[w][6]; two more are for long tables
-_LANES: Final = struct.Struct("<45Q")
+_ROWS: Final = 9  # row[w][0] to row[w][7], then wide[w]
+_LANE: Final = 8 * KEY_BYTES  # bits of one row's share of the numbers below
 _MASKS: Final = struct.Struct("=45Q24x")
-_56: Final = (1 << 56) - 1
-_58: Final = (1 << 58) - 1
+_ONE_A_LANE: Final = struct.Struct(f"<{'Q32x' * _ROWS}")
 
 
 def pack_masks(key: bytes) -> bytes:
     """Returns ``row`` and ``wide`` of ``struct rss_slot`` in host order; ``key`` holds at least 40 bytes.
 
-    All words of a row at once, as one number: 30 us, a fifth of what bit by bit or word by word would take.
+    By numbers that hold all rows, one behind the other: some 50 steps, where bit by bit it were thousands.
     """
-    whole = int.from_bytes(key[:KEY_BYTES], "big")
-    # By bit of the hash: bit 287 - i says whether bit i of the input changes it.
-    k0, k1, k2, k3, k4, k5, k6, k7, k8 = [whole >> 1 + bit for bit in range(_SEVEN + 2)]
-    seven, two = _beside(_SEVEN), _beside(2)
-    rows = [k0 & a | k1 & b | k2 & c | k3 & d | k4 & e | k5 & f | k6 & g for a, b, c, d, e, f, g in seven]
-    rows += [k7 & a | k8 & b for a, b in two]
-    lanes = []
-    for row in rows:
-        data = row.to_bytes(INPUT_BYTES, "big")
-        # 8 bytes that a word lies in, each.
-        lanes += [data[:8], data[7:15], data[14:22], data[21:29], data[28:]]
-    values = _LANES.unpack(b"".join(lanes))
-    first = [value & _56 for value in values[0::5]]
-    second = [value & _58 for value in values[1::5]]
-    third = [value >> 2 & _58 for value in values[2::5]]
-    fourth = [value >> 4 & _58 for value in values[3::5]]
-    fifth = [value >> 6 for value in values[4::5]]
-    wide = [word.pop() for word in (first, second, third, fourth, fifth)]
-    return _MASKS.pack(*first, *second, *third, *fourth, *fifth, *wide)
+    copies, picks, words = _plan()
+    every = int.from_bytes(key[:KEY_BYTES], "big") * copies
+    total = 0
+    for bit, mask in enumerate(picks):
+        total |= every >> 1 + bit & mask
+    # Each lane is in the input's own order now. Little-endian, its bytes begin with 4 that are 0.
+    total = int.from_bytes(total.to_bytes(_ROWS * KEY_BYTES, "big"), "little")
+    found = [
+        _ONE_A_LANE.unpack((total >> start & mask).to_bytes(_ROWS * KEY_BYTES, "little"))
+        for start, mask in words
+    ]
+    first, second, third, fourth, fifth = found
+    wide = [values[8] for values in found]
+    return _MASKS.pack(*first[:8], *second[:8], *third[:8], *fourth[:8], *fifth[:8], *wide)
 
 
 @cache
-def _beside(count: int) -> tuple[tuple[int, ...], ...]:
-    """By m, by bit of the hash: the bits of the input whose places in their words, moved by m, are it modulo
-    ``count``. As numbers whose bit 287 - i is bit i of the input.
+def _plan() -> tuple[int, tuple[int, ...], tuple[tuple[int, int], ...]]:
+    """What a key is multiplied by; by bit of the hash, the bits of the input that each row has of it; and
+    where each word begins, with its bits, in all rows.
+
+    Row m holds for bit j those bits of the input whose place in their words, moved by m, is j modulo 7; rows
+    7 and 8 so for bits 7 and 8, modulo 2.
     """
-    found = []
-    for m in range(count):
+    picks = [0] * _ROWS
+    for row in range(_ROWS):
+        first, count, m = (0, 7, row) if row < 7 else (7, 2, row - 7)
         masks = [0] * count
         for start, end in zip(WORD_BITS, (*WORD_BITS[1:], 8 * INPUT_BYTES), strict=True):
             for at in range(start, end):
                 masks[(at - start + m) % count] |= 1 << at
-        found.append(tuple(int.from_bytes(one.to_bytes(INPUT_BYTES, "little"), "big") for one in masks))
-    return tuple(found)
+        for bit, mask in enumerate(masks):
+            own = int.from_bytes(mask.to_bytes(INPUT_BYTES, "little"), "big")
+            picks[first + bit] |= own << _lane(row)
+    copies = sum(1 << _lane(row) for row in range(_ROWS))
+    words = []
+    for start, end in zip(WORD_BITS, (*WORD_BITS[1:], 8 * INPUT_BYTES), strict=True):
+        words.append((_LANE - 8 * INPUT_BYTES + start, ((1 << end - start) - 1) * copies))
+    return copies, tuple(picks), tuple(words)
+
+
+def _lane(row: int) -> int:
+    return _LANE * (_ROWS - 1 - row)  # the first row has the highest bits, and so the first bytes
