@@ -24,7 +24,7 @@ SCHEMA_VERSION = 1
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}  # the kernel's word: the distribution's
 
 
-@click.command("fetch")
+@click.command("fetch", short_help="Fetch kernels of a distribution and add them.")
 @click.argument("pattern", metavar="PACKAGE-GLOB")
 @click.option("--distribution", metavar="NAME", help="debian or ubuntu.  [default: this machine's]")
 @click.option("--suite", required=True, metavar="SUITE", help="As the archive calls it: trixie-backports.")

@@ -15,13 +15,13 @@ __all__ = ["command"]
 SCHEMA_VERSION = 1
 
 
-@click.command("list")
+@click.command("list", short_help="List the running kernel and the catalogue.")
 @click.argument("selectors", metavar="[SEL]...", nargs=-1)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(selectors: tuple[str, ...], form: str) -> int:
     """List the running kernel and those of the catalogue, or those that SEL names.
 
-    SEL is an id or a glob over ids; 'live' and 'all' mean what they mean elsewhere.
+    SEL is an id, a glob over ids, 'live' for the running kernel, or 'all'.
     """
     from fnmatch import fnmatchcase
 

@@ -42,7 +42,7 @@ _PLAIN = {
 }
 
 
-@click.command("probe")
+@click.command("probe", short_help="Ask the running kernel by tiny loads.")
 @click.option(
     "--only",
     metavar="PART[,PART...]",

@@ -32,12 +32,13 @@ _SURFACE = {
 _ONLY = ("kfuncs", "helpers", "program-types", "map-types", *_SURFACE)
 
 
-@click.command("show")
+@click.command("show", short_help="Show what one kernel offers.")
 @click.argument("selector", metavar="SEL")
 @click.option(
     "--only",
     type=click.Choice(list(_ONLY)),
-    help="Print one table alone, and ask the running kernel all of it.",
+    metavar="TABLE",
+    help=f"Print one table alone, and ask the running kernel all of it: {', '.join(_ONLY)}.",
 )
 @click.option("--format", "form", type=_FORMAT, default="text", show_default=True)
 def command(selector: str, only: str | None, form: str) -> int:
