@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from holdfast.bundle.bundle import BuiltVariant, Bundle
 from holdfast.bundle.manifest import Fallback
@@ -52,6 +53,8 @@ class Predicted(Protocol):
     def hazards(self) -> Sequence[object]: ...
 
 
+_IT: Final = re.compile(r"\bit\b")
+
 Check = Callable[["ObjectSpec", "KernelFacts"], Sequence[Predicted]]
 """Verdicts on all programs of an object on one kernel."""
 
@@ -81,8 +84,10 @@ class PlanReason:
 
     @property
     def line(self) -> str:
-        """Returns the reason as one line."""
-        return f"{self.message} ({self.source})" if self.source else self.message
+        """Returns the reason as one line. A message that says "it" of its need gets the need before it."""
+        named = not _IT.search(self.message) or self.need.rpartition(" ")[2] in self.message
+        told = self.message if named else f"{self.need}: {self.message}"
+        return f"{told} ({self.source})" if self.source else told
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import pytest
 from tests.unit.bundle.manifests import MINIMAL, write_bundle
 
 from holdfast.bundle import Bundle
-from holdfast.bundle.plan import Action, Plan, plan
+from holdfast.bundle.plan import Action, Plan, PlanReason, plan
 from holdfast.bundle.rows import bundle_row
 from holdfast.elf import ObjectSpec
 from holdfast.errors import HoldfastError
@@ -121,3 +121,15 @@ def test_a_kernel_that_cannot_be_asked_is_tried(bundle: Bundle) -> None:
 def test_a_program_without_verdict_is_an_error(bundle: Bundle) -> None:
     with pytest.raises(HoldfastError, match="no verdict on program 'prog'"):
         plan(bundle, FACTS, lambda spec, facts: [])
+
+
+@pytest.mark.parametrize(
+    ("need", "message", "line"),
+    [
+        ("kfunc bpf_x", "bpf_x is not in BTF", "bpf_x is not in BTF (a.c:1)"),
+        ("kfunc bpf_x", "who may call it is not known", "kfunc bpf_x: who may call it is not known (a.c:1)"),
+        ("CAP_BPF", "this process has none", "this process has none (a.c:1)"),
+    ],
+)
+def test_a_reason_in_one_line_says_what_it_is_about(need: str, message: str, line: str) -> None:
+    assert PlanReason("prog", "CODE", need, message, "btf", None, "a.c:1").line == line
