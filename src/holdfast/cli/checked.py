@@ -116,10 +116,10 @@ def _refuse_without_programs(objects: list[ObjectSpec]) -> None:
 
 
 def _facts(selectors: Sequence[str], modules: str, probe: Wanted | None) -> list[KernelFacts]:
+    from holdfast.cli.subjects import open_kernels
     from holdfast.errors import UsageError
-    from holdfast.kernels.select import select
 
-    found = select(selectors, probe=probe)
+    found = open_kernels(selectors, probe=probe)
     if modules == "all":
         return found
     names = set() if modules == "none" else set(filter(None, modules.split(",")))

@@ -11,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast.cli.console import say
 from holdfast.elf.spec import ExternKind, ObjectSpec
+from holdfast.errors import KernelFileError
 
 if TYPE_CHECKING:
     from holdfast.history.hazards import Hazards
@@ -67,7 +69,13 @@ class Findings:
         from holdfast.kernels.catalogue import Shelf
 
         cache = Cache(folder())
-        lives = Lives([entry.facts(cache) for entry in Shelf.open().entries()])
+        kernels = []
+        for entry in Shelf.open().entries():
+            try:
+                kernels.append(entry.facts(cache))
+            except KernelFileError as error:  # not one of those that were asked about
+                say(f"note: {error.message}; grades and hazards of kfuncs do without this kernel", err=True)
+        lives = Lives(kernels)
         contracts = {contract.path: contract for contract in shipped_contracts()}
         for bundle in self._bundles:
             path = bundle / CONTRACT_NAME

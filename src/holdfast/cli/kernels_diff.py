@@ -72,12 +72,12 @@ def command(
 
 
 def _two(before: str, after: str) -> tuple[KernelFacts, KernelFacts]:
+    from holdfast.cli.subjects import open_kernels
     from holdfast.errors import UsageError
-    from holdfast.kernels.select import select
 
     found = []
     for name in (before, after):
-        kernels = select([name])
+        kernels = open_kernels([name])
         if len(kernels) != 1:
             hint = "name one; `holdfast kernels list`"
             raise UsageError(

@@ -49,10 +49,10 @@ def command(selector: str, only: str | None, form: str) -> int:
     without --only has all of this machine's facts with it, for `holdfast kernels add` on another.
     """
     from holdfast.cli.console import print_json
+    from holdfast.cli.subjects import open_kernels
     from holdfast.errors import UsageError
-    from holdfast.kernels.select import select
 
-    found = select([selector])
+    found = open_kernels([selector])
     if len(found) != 1:
         raise UsageError(f"{selector!r} names {len(found)} kernels", hint="name one; `holdfast kernels list`")
     kernel = _asked(found[0], only)

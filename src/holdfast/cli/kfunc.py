@@ -40,12 +40,12 @@ def command(pattern: str, kernels: tuple[str, ...], form: str) -> int:
 
     A GLOB lists all that it matches, one line each. Quote it: 'bpf_ct_*'.
     """
+    from holdfast.cli.subjects import open_kernels
     from holdfast.history import Lives
     from holdfast.history.contract import shipped_contracts
-    from holdfast.kernels.select import select
 
     # Of "all" the running kernel is left out: it need not be a distribution's, and grades are about those.
-    found = [one for one in select(kernels) if one.source != "live" or kernels != ("all",)]
+    found = [one for one in open_kernels(kernels) if one.source != "live" or kernels != ("all",)]
     lives = Lives(found)
     many = any(sign in pattern for sign in _GLOB)
     names = lives.match(pattern) if many else [pattern] if pattern in lives else []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several verbs take alike: objects and bundles, and a release of libbpf."""
+"""What several verbs take alike: objects and bundles, kernels, and a release of libbpf."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from holdfast.bundle.bundle import Bundle
     from holdfast.elf import ObjectSpec
+    from holdfast.kernels import KernelFacts
+    from holdfast.kernels.probed import Wanted
 
-__all__ = ["open_subjects", "read_release"]
+__all__ = ["open_kernels", "open_subjects", "read_release"]
 
 _MANIFEST: Final = "holdfast.toml"
 _EM_BPF: Final = 247
@@ -69,6 +71,14 @@ def _is_foreign(path: Path) -> bool:
     if len(head) < 20 or head[:4] != b"\x7fELF":
         return False
     return int.from_bytes(head[18:20], "big" if head[5] == 2 else "little") not in (0, _EM_BPF)
+
+
+def open_kernels(selectors: Sequence[str], *, probe: Wanted | None = None) -> list[KernelFacts]:
+    """:func:`holdfast.kernels.select.select`, with notes on stderr of what was damaged in the catalogue."""
+    from holdfast.cli.console import say
+    from holdfast.kernels.select import select
+
+    return select(selectors, probe=probe, note=lambda text: say(f"note: {text}", err=True))
 
 
 def read_release(text: str) -> tuple[int, int]:

@@ -33,7 +33,7 @@ KERNELS = [
 
 @pytest.fixture
 def kfunc(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    def select(names: tuple[str, ...]) -> list[KernelFacts]:
+    def select(names: tuple[str, ...], **_: object) -> list[KernelFacts]:
         return KERNELS if names == ("all",) else [one for one in KERNELS if one.id in names]
 
     monkeypatch.setattr(holdfast.kernels.select, "select", select)

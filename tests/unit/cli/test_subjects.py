@@ -7,10 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.catalogued import kernel
 from tests.elfwriter import ElfWriter
 
-from holdfast.cli.subjects import open_subjects
+from holdfast.cli.subjects import open_kernels, open_subjects
 from holdfast.errors import ObjectFileError, UsageError
+from holdfast.kernels.catalogue import Catalogue
 
 
 def elf(machine: int) -> bytes:
@@ -50,3 +52,18 @@ def test_what_is_named_itself_is_not_left_out(tmp_path: Path) -> None:
     (tmp_path / "main.o").write_bytes(elf(62))
     with pytest.raises(ObjectFileError, match="machine 62, not for BPF"):
         open_subjects([str(tmp_path / "main.o")])
+
+
+def test_what_is_damaged_in_the_catalogue_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    store = Catalogue.open()
+    store.add(kernel(1))
+    (name,) = [row.id for row in store.rows()]
+    (tmp_path / "holdfast" / "kernels" / "index.sqlite").write_bytes(b"x")
+    assert [one.id for one in open_kernels([name])] == [name]
+    assert "note: " in (said := capsys.readouterr().err) and "made again from 1 manifests" in said
+    open_kernels([name])
+    assert capsys.readouterr().err == ""

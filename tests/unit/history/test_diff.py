@@ -222,7 +222,7 @@ def test_what_an_object_touches(obj: Path) -> None:
 def verb(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     import holdfast.kernels.select
 
-    def select(names: list[str]) -> list[KernelFacts]:
+    def select(names: list[str], **_: object) -> list[KernelFacts]:
         return {"old": [OLD], "new": [NEW], "both": [OLD, NEW]}[names[0]]
 
     monkeypatch.setattr(holdfast.kernels.select, "select", select)
