@@ -2,12 +2,17 @@
 /*
  * The packets that most packets are, by one read: Ethernet without tags in the frame, IPv4 without options
  * or IPv6 without extension headers, no fragment, TCP, or UDP where no tunnels are looked for, whose type
- * with ports may be chosen. Included by classify.h alone, whose answer for these packets is the same.
+ * with ports may be chosen. Included by classify.h alone, whose answer for these packets is the same, for programs
+ * that need the words of the input; steering alone has first.h in its place.
  */
 #ifndef HOLDFAST_RSS_FAST_H
 #define HOLDFAST_RSS_FAST_H
 
-#define LOOPBACK_IFINDEX 1 /* in each network namespace; no other device has it */
+/*
+ * Of the loopback device in each network namespace (loopback_net_init() insists), and so of no other: it is the
+ * first to be made there, and stays. No TAP can have it, whatever number is asked for.
+ */
+#define LOOPBACK_IFINDEX 1
 
 /* The members of struct __sk_buff that are used here, at the UAPI's offsets. */
 struct fast_context {

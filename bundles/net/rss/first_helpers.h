@@ -10,8 +10,8 @@
 
 /*
  * The sign of a test run of a socket filter, in which data begins behind the MAC header: the kernel lends it
- * the loopback device unless the caller names another one, and that has this number in each network
- * namespace (LOOPBACK_IFINDEX). A TAP never has: the number is taken before a namespace has its first TAP.
+ * the loopback device unless the caller names another one, and that has this number in each network namespace
+ * (loopback_net_init() insists). It is the first device to be made there, and stays: no TAP can have its number.
  */
 #define FIRST_TEST_RUN_IFINDEX 1
 
@@ -26,7 +26,7 @@ struct first_context {
 _Static_assert(__builtin_offsetof(struct first_context, protocol) == 16, "struct __sk_buff");
 _Static_assert(__builtin_offsetof(struct first_context, ifindex) == 40, "struct __sk_buff");
 
-/* Addresses begin at a multiple of 8. What the protocol's number in the frame is read into, `proto`, is there on a TAP alone. */
+/* Addresses begin at a multiple of 8. `proto`, the end of the MAC header, is read on a TAP alone. */
 struct first_ipv4 {
 	__u16 nothing;
 	__u16 proto;
