@@ -182,6 +182,8 @@ def _expand(packed: bytes, tokens: tuple[bytes, ...], count: int) -> str | None:
     pieces = [""]
     at = 0
     for _ in range(count):
+        if at + 1 >= len(packed):
+            return None  # the first and the last names were where the markers say, and those between are not
         size = packed[at]
         at += 1
         if size & 0x80:

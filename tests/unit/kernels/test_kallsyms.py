@@ -82,3 +82,15 @@ def test_not_every_place_that_may_be_a_table_is_looked_at() -> None:
     decoys = b"0\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00"
     assert names(decoys * 10 + tables()) is not None
     assert names(decoys * 100 + tables()) is None
+
+
+def test_names_that_are_damaged_between_the_markers_are_not_believed() -> None:
+    image = bytearray(tables())
+    at = image.index(b"t\x01_1000") - 1
+    image[at : at + 2] = b"\xff\xff"  # a length of 16 KiB: what comes after it is read at the wrong places
+    text = names(bytes(image))
+    assert text is None or text.count("\n") == len(SYMBOLS) + 1
+    for end in range(at - 40, at, 4):
+        damaged = bytearray(tables())
+        damaged[end : end + 40] = b"\xff" * 40
+        names(bytes(damaged))
