@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
+from itertools import islice
 from typing import Final, TypeAlias
 
 from holdfast.btf import Btf
@@ -25,6 +26,7 @@ from holdfast.terms import MapType, ProgramType
 __all__ = ["OPTIONS", "RESTRICTING", "Section", "Table", "functions", "options", "table"]
 
 Table: TypeAlias = Mapping[str, str | None]
+_MOST_MEMBERS: Final = 1000  # of a context, which has five; nameless structs may hold each the next twice
 
 
 class Section(StrEnum):
@@ -220,7 +222,7 @@ def _iterators(facts: KernelFacts) -> Table | None:
         for name, type_id in _named(btf, Kind.STRUCT, "bpf_iter__"):
             context = btf.type(type_id)
             if name not in found and isinstance(context, Composite) and facts.function(f"bpf_iter_{name}"):
-                found[name] = ", ".join(_member_names(btf, context)) or "empty"
+                found[name] = ", ".join(islice(_member_names(btf, context), _MOST_MEMBERS)) or "empty"
     return found
 
 

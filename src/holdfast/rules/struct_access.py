@@ -141,16 +141,21 @@ def extent(btf: Btf, type_id: int, path: str) -> tuple[int, int] | None:
         return None
 
 
-def _member(btf: Btf, type_id: int, name: str) -> tuple[int, int] | None:
-    """(offset in bytes, type's id) of a member by name, those of nameless structs included."""
-    _, kind = skip_mods_and_typedefs(btf, type_id)
-    if not isinstance(kind, Composite):
+def _member(btf: Btf, type_id: int, name: str, looked: set[int] | None = None) -> tuple[int, int] | None:
+    """(offset in bytes, type's id) of a member by name, those of nameless structs included.
+
+    ``looked`` are structs without one: BTF of a file may nest one in itself.
+    """
+    type_id, kind = skip_mods_and_typedefs(btf, type_id)
+    looked = set() if looked is None else looked
+    if not isinstance(kind, Composite) or type_id in looked:
         return None
+    looked.add(type_id)
     for member in kind.members:
         if member.name == name:
             # of a bit field the byte that it begins in
             return member.bit_offset // 8, member.type_id
-        inner = None if member.name else _member(btf, member.type_id, name)
+        inner = None if member.name else _member(btf, member.type_id, name, looked)
         if inner is not None:
             return member.bit_offset // 8 + inner[0], inner[1]
     return None

@@ -7,7 +7,7 @@ import pytest
 from tests.btfwriter import BtfWriter
 
 from holdfast.btf.types import Kind
-from holdfast.rules.struct_access import Pointed, Refusal, Shape, at, pointed
+from holdfast.rules.struct_access import Pointed, Refusal, Shape, at, extent, pointed
 
 
 def a_struct() -> tuple[Pointed, dict[str, int]]:
@@ -96,3 +96,13 @@ def test_what_differs_between_releases_is_left_open() -> None:
     assert pointed(struct.btf, tagged) is Shape.UNTOLD
     assert pointed(struct.btf, number) is Shape.NUMBER
     assert pointed(struct.btf, 0) is Shape.UNTOLD
+
+
+def test_a_nameless_struct_of_itself_ends() -> None:
+    btf = BtfWriter()
+    number = btf.integer()
+    own = number + 2
+    outer = btf.struct("outer", 8, ("", own, 0), ("x", number, 32))
+    assert btf.struct("", 8, ("", own, 0), ("", own, 0)) == own
+    assert extent(btf.btf(), outer, "x") == (4, 8)
+    assert extent(btf.btf(), outer, "y") is None
