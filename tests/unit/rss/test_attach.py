@@ -52,7 +52,7 @@ def test_queues_beyond_the_device_are_refused() -> None:
         TcRule(1, KEY, (256,)),
         TcRule(1, KEY, (0,), unclassified=300),
     ):
-        with pytest.raises(UsageError, match="tap0: queue (256|300) is named"):
+        with pytest.raises(UsageError, match=r"tap0: queue (256|300) is named"):
             _judged(tap(0), settings)
 
 
