@@ -51,7 +51,7 @@ from holdfast.btf.types import Kind
 from holdfast.kernels.cache import Cache
 from holdfast.kernels.catalogue import Catalogue
 from holdfast.terms import ProgramType
-import holdfast.kernels.catalogue.lazy, holdfast.kernels.probe_plain, sqlite3, zstandard
+import holdfast.kernels.catalogue.answers, holdfast.kernels.catalogue.lazy, sqlite3, zstandard
 folder, kernel, cache = sys.argv[1:4]
 imported = set(sys.modules)
 start = time.process_time()

@@ -46,12 +46,12 @@ class AnswerTable(Mapping[_Use, "bool | None"], Generic[_Use]):
         self._make: type[_Use] = make
         self.ways = ways
         self.rows: Mapping[int | str, str] = rows if isinstance(rows, RowText) else dict(rows)
-        self._columns = {way: column for column, way in enumerate(ways)}
-        self._by_attach_type = {way.program_type for way in ways if way.attach_type is not None}
-        if len(self._columns) != len(ways):
-            raise ValueError("a way is there twice")
+        self._columns: dict[Way, int] | None = None
+        self._by_attach_type: set[ProgramType] | None = None
         if isinstance(rows, RowText):
             return
+        if len(self._column_of()) != len(ways):
+            raise ValueError("a way is there twice")
         text = "".join(self.rows.values()).encode("utf-8", "surrogatepass")
         if text.translate(None, b"10?.") or {*map(len, self.rows.values())} - {len(ways)}:
             row = next(row for row in self.rows.values() if len(row) != len(ways) or row.strip("10?."))
@@ -72,6 +72,11 @@ class AnswerTable(Mapping[_Use, "bool | None"], Generic[_Use]):
             row[columns[Way(*use[1:])]] = _LETTERS[value]
         return cls(make, ways, {key: "".join(rows[key]) for key in sorted(rows, key=str)})
 
+    def _column_of(self) -> dict[Way, int]:
+        if self._columns is None:
+            self._columns = {way: column for column, way in enumerate(self.ways)}
+        return self._columns
+
     def of_row(self, key: int | str) -> Iterator[tuple[Way, bool | None]]:
         """The answers for one helper or kfunc; none where it was not asked."""
         for way, spelt in zip(self.ways, self.rows.get(key, ""), strict=False):
@@ -80,11 +85,13 @@ class AnswerTable(Mapping[_Use, "bool | None"], Generic[_Use]):
 
     def tells_attach_types(self, program_type: ProgramType) -> bool:
         """Whether programs of this type were asked by attach type: the type has some of its own."""
+        if self._by_attach_type is None:
+            self._by_attach_type = {kind for kind, attach, _ in self.ways if attach is not None}
         return program_type in self._by_attach_type
 
     def __getitem__(self, use: _Use) -> bool | None:
         row = self.rows.get(use[0])
-        column = self._columns.get(Way(*use[1:]))
+        column = self._column_of().get(Way(*use[1:]))
         if row is None or column is None or row[column] == _NOT_ASKED:
             raise KeyError(use)
         return _VALUES[row[column]]
