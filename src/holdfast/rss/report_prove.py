@@ -341,6 +341,7 @@ class _Trial:
                     got += self._until_quiet()
             finally:
                 wire.delete_root(route, found.index)
+        got += self._until_quiet()  # what came late must not be among the next ones; no more can come now
         known = [one for one in got if one.frame in by_frame]
         seen = Counter(one.frame for one in known)
         orders = [[by_frame[one.frame] for one in known if one.queue == queue] for queue in range(QUEUES)]
