@@ -75,8 +75,8 @@ def _record(paths: tuple[Path, ...], source: str, keep: tuple[str, ...], step: S
     head = b""
     if first.is_file():
         with first.open("rb") as file:
-            head = file.read(4)
-    if head[:1] == b"{":
+            head = file.read(64)
+    if exported.is_export(head):
         record = exported.from_path(first)
     elif head[:2] in (b"\x9f\xeb", b"\xeb\x9f"):
         record = record_of_btf(first)

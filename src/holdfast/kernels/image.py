@@ -69,11 +69,12 @@ def _read(image: mmap.mmap, path: str, cache: Cache) -> KernelFacts:
             return _read_vmlinux(image, path, cache)
         if image[:2] in (BTF_MAGIC.to_bytes(2, "little"), BTF_MAGIC.to_bytes(2, "big")):
             return _read_raw(image, path, cache)
-        if image[:1] == b"{":
-            from holdfast.kernels.build import facts_of
-            from holdfast.kernels.exported import read as imported
+        from holdfast.kernels import exported
 
-            return facts_of(imported(image[:], path))
+        if exported.is_export(image[:64]):
+            from holdfast.kernels.build import facts_of
+
+            return facts_of(exported.read(image[:], path))
     return _unpacked(path)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -236,8 +237,11 @@ class Session:
         try:
             self.check("bpf_program__set_attach_target", handle, prog_fd, function.encode())
         except OSError as error:
+            # find_kernel_btf_id() of libbpf says it so, and prints nothing
+            absent = error.errno == errno.ESRCH
+            words = "BTF has no such target" if absent else error.strerror
             raise UsageError(
-                f"{self.name}: program {program!r} cannot be for {function!r}: {error.strerror}"
+                f"{self.name}: program {program!r} cannot be for {function!r}: {words}"
             ) from None
 
     def load(self) -> Object:

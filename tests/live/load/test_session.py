@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import struct
 from pathlib import Path
 
 import pytest
-from tests.live.load.objects import gone
+from tests.live.load.objects import COMMON, compile_object, gone
 
 from holdfast import load
 from holdfast import sys as kernel
@@ -210,3 +211,20 @@ def test_without_capabilities_the_error_names_them(compiled: Compiled) -> None:
     message, hint = said.split("|")
     assert message == "mixed.o: loading is not permitted: this process lacks CAP_BPF"
     assert "cap_bpf+ep" in hint
+
+
+def test_a_target_that_the_section_leaves_open(tmp_path: Path) -> None:
+    clang = shutil.which("clang")
+    assert clang is not None
+    source = (
+        COMMON + 'SEC("iter") int look(void *ctx) { return 0; } SEC("?iter") int idle(void *c) { return 0; }'
+    )
+    path = compile_object(clang, source, tmp_path, "open")
+    with load.Session(path) as session:
+        assert session.program_names == ("look", "idle")
+        with pytest.raises(UsageError, match="cannot be for 'nothing': BTF has no such target"):
+            session.set_attach_target("look", "nothing")
+        session.set_attach_target("look", "task")
+        program = session.load().program("look")
+        assert program.info.attach_btf_id
+        assert len(program.xlated_insns()) % 8 == 0
