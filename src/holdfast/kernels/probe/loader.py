@@ -79,15 +79,25 @@ class Loader:
             self._module_fds = {}
             try:
                 for number in sys.ids("btf"):
-                    owned = sys.fd_by_id("btf", number)
-                    info = sys.btf_info(owned.fileno())
-                    if info.kernel and info.name in self.modules:
-                        self._module_fds[info.name] = self._held.enter_context(owned).fileno()
-                    else:
-                        owned.close()
+                    self._hold_module(number, self._module_fds)
             except OSError:
-                pass  # EPERM, or a module that went away meanwhile: what was found is still true
+                pass  # EPERM: what was found is still true
         return self._module_fds.get(module)
+
+    def _hold_module(self, number: int, found: dict[str, int]) -> None:
+        try:
+            owned = sys.fd_by_id("btf", number)
+        except FileNotFoundError:
+            return  # somebody's that went away meanwhile: the others are still there
+        try:
+            info = sys.btf_info(owned.fileno())
+            if info.kernel and info.name in self.modules:
+                found[info.name] = self._held.enter_context(owned).fileno()
+                return
+        except BaseException:
+            owned.close()
+            raise
+        owned.close()
 
     def _place(self, target: Target) -> tuple[int, int] | None:
         """The target's type id and the place of its member (0 where it has none)."""
