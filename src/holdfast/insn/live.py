@@ -471,7 +471,8 @@ class _Walk:
         function = self.graph.function_of(pc)
         if function not in self.static:
             if function == 0:
-                self.exits[pc] = result  # the last visit has the widest state
+                # The last visit has the widest state.
+                self.exits[pc] = result.settle() if type(result) is Watched else result
             return
         if type(result) is Frame or result is Token.FRAME:
             result = None

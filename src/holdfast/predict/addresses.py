@@ -12,6 +12,9 @@ from holdfast.kernels.facts import KernelFacts
 from holdfast.predict.codes import ReasonCode
 from holdfast.predict.context import Loaded
 from holdfast.predict.model import Reason, Stage
+from holdfast.rules.ask import Ask
+from holdfast.rules.eras import since
+from holdfast.terms import Evidence
 
 __all__ = ["address_reasons"]
 
@@ -29,6 +32,19 @@ def address_reasons(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
         if extern is None or extern.kind is ExternKind.KSYM_UNTYPED or not found.found or found.error:
             continue
         seen.add(reference.name)
+        if extern.kind is ExternKind.KFUNC and loaded.facts.rule(_takes_functions) is False:
+            yield Reason(
+                ReasonCode.KSYM_INCOMPATIBLE,
+                f"ksym {extern.name}",
+                "the program takes the address of a function, and this kernel lets it take those of "
+                "variables alone (check_pseudo_btf_id before 58aa2afbb1e6, 6.4)",
+                Stage.VERIFIER,
+                Evidence.BTF,
+                True,
+                program.source_at(reference.slot),
+                "do not ask for a kfunc by bpf_ksym_exists() that 6.1 has: call it in a variant of its own",
+            )
+            continue
         answer = _address(loaded.facts, extern)
         if answer.value is True:
             continue
@@ -44,6 +60,10 @@ def address_reasons(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
             program.source_at(reference.slot),
             "a kernel with CONFIG_KALLSYMS_ALL; __weak does not help, since BTF has the variable",
         )
+
+
+def _takes_functions(ask: Ask) -> bool | None:
+    return since(ask, (6, 4))
 
 
 def _address(facts: KernelFacts, extern: ExternSpec) -> Answer:

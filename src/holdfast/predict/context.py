@@ -95,6 +95,8 @@ class Own:
         self.spec = spec
         self.accesses = Accesses(ways)
         self.relocations = Relocations(spec)
+        self.values: dict[int, Any] = {}
+        """What was found in values of maps, by the BTF id of their type."""
 
     @cached_property
     def externs(self) -> dict[str, Extern]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from holdfast.btf import essential_name
+from holdfast.btf.skip import skip_mods_and_typedefs
+from holdfast.btf.types import Func, FuncProto, Ptr
 from holdfast.elf.spec import ProgramSpec, ReferenceKind
 from holdfast.insn.balance import Depths, depths, follows
 from holdfast.insn.flow import callee, function_starts
@@ -27,7 +29,7 @@ from holdfast.rules.ask import Allowed, Ask, Ruling
 from holdfast.rules.held import Section
 from holdfast.terms import MapType, ProgramType
 
-__all__ = ["left_held", "unchecked_results"]
+__all__ = ["left_held", "null_arguments", "unchecked_results"]
 
 Calls: TypeAlias = Mapping[tuple[str, object], Sequence[int]]
 """("helper", number) and ("kfunc", name) -> the slots that call it."""
@@ -45,6 +47,7 @@ _RELEASES: Final = frozenset({"RELEASE", "ITER_DESTROY"})
 _ADDS: Final = ("bpf_list_push_", "bpf_rbtree_add", "bpf_list_add")  # take over without KF_RELEASE
 # Where it gets an owning reference it gives one (check_kfunc_call: arg_owning_ref, 7793fc3babe9, 6.6).
 _SURE: Final = "bpf_refcount_acquire"
+_MAY_BE_NULL: Final = ("__nullable", "__opt", "__ign", "__prog", "__aux", "aux")
 _LOOKUP: Final = 1  # bpf_map_lookup_elem
 _ARRAYS: Final = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
 _MAPS: Final = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
@@ -98,6 +101,66 @@ def unchecked_results(loaded: Loaded, program: ProgramSpec, relocated: Relocated
                 continue
         why = f"it uses what {told} gives and does not ask whether that is null"
         yield Ruling(Allowed.NO, why, "check_mem_access in kernel/bpf/verifier.c"), [slot]
+
+
+def null_arguments(loaded: Loaded, program: ProgramSpec, relocated: Relocated, calls: Calls) -> _Found:
+    """The same of calls that pass a plain null where a kfunc takes none."""
+    passed = relocated.remember("null arguments", lambda: _nulls(relocated.insns, calls))
+    for (name, registers), slots in passed.items():
+        ruling = loaded.facts.work(_null, essential_name(name), registers, program.type)
+        if ruling.allowed is Allowed.NO:
+            yield ruling, slots
+
+
+def _nulls(insns: Sequence[Instruction], calls: Calls) -> dict[tuple[str, tuple[int, ...]], list[int]]:
+    """(kfunc, registers that are 0 on the straight way to the call) -> the slots of such calls."""
+    found: dict[tuple[str, tuple[int, ...]], list[int]] = {}
+    for (kind, name), slots in calls.items():
+        if kind == "kfunc":
+            for slot in slots:
+                registers = _zeros(insns, slot)
+                if registers:
+                    found.setdefault((str(name), registers), []).append(slot)
+    return found
+
+
+def _zeros(insns: Sequence[Instruction], call: int) -> tuple[int, ...]:
+    """Which of r1 to r5 were set to 0 last before the call."""
+    open_registers = {1, 2, 3, 4, 5}
+    found = []
+    for slot in range(call - 1, max(call - 20, -1), -1):
+        op, dst, src, _, imm = insns[slot]
+        if not op or op == LD_IMM64:
+            open_registers.discard(dst if op else 0)
+        elif op & 0x07 in (Opclass.JMP, Opclass.JMP32):
+            break
+        elif op & 0x07 in (Opclass.ALU, Opclass.ALU64, Opclass.LDX) and dst in open_registers:
+            open_registers.discard(dst)
+            if op in (0xB7, 0xB4) and not imm and not src:
+                found.append(dst)
+    return tuple(sorted(found))
+
+
+def _null(
+    facts: KernelFacts, ask: Ask, name: str, registers: tuple[int, ...], program_type: ProgramType
+) -> Ruling:
+    place = facts.function(name)
+    kind = place.btf.type(place.type_id) if place else None
+    if place is None or not isinstance(kind, Func):
+        return Ruling(Allowed.YES)
+    _, proto = skip_mods_and_typedefs(place.btf, kind.type_id)
+    flags = facts.kfunc_flags(name, program_type)
+    if not isinstance(proto, FuncProto) or flags is None or not held.takes_no_null(flags, ask):
+        return Ruling(Allowed.YES)
+    for register in registers:
+        param = proto.params[register - 1] if register <= len(proto.params) else None
+        if param is None or not param.type_id or param.name.endswith(_MAY_BE_NULL):
+            continue
+        _, shape = skip_mods_and_typedefs(place.btf, param.type_id)
+        if isinstance(shape, Ptr):
+            why = f"it passes null as {param.name} of {name}"
+            return Ruling(Allowed.NO, why, "check_kfunc_args in kernel/bpf/verifier.c")
+    return Ruling(Allowed.YES)
 
 
 def _shape(program: ProgramSpec, relocated: Relocated, calls: Calls) -> _Shape:

@@ -13,21 +13,27 @@ from holdfast.elf.spec import MapSpec, ProgramSpec, ReferenceKind
 from holdfast.predict.codes import ReasonCode
 from holdfast.predict.context import Loaded
 from holdfast.predict.model import Reason, Stage
-from holdfast.rules import map_fields, map_use
+from holdfast.rules import kptrs, map_fields, map_use
 from holdfast.rules.ask import Allowed, Ruling
 from holdfast.rules.map_fields import Field
 from holdfast.terms import Evidence, MapType
 
-__all__ = ["field_reasons", "map_use_reasons", "special_fields"]
+__all__ = ["exchanged", "field_reasons", "fields_of", "map_use_reasons", "special_fields"]
 
 _MAX_DEPTH = 8  # the kernel follows nested structs 4 deep (MAX_RESOLVE_DEPTH in btf_find_struct_field)
 _BY_NAME = {field.value: field for field in Field if field.value.startswith("bpf_")}
-_KPTR_TAGS = {"kptr": Field.KPTR, "kptr_untrusted": Field.KPTR, "percpu_kptr": Field.KPTR, "uptr": Field.UPTR}
+_TAGS = dict.fromkeys(("kptr", "kptr_ref", "kptr_untrusted", "percpu_kptr"), Field.KPTR) | {
+    "uptr": Field.UPTR
+}
+_Special = tuple[frozenset[Field], frozenset[str]]
 
 
-def special_fields(btf: Btf, type_id: int) -> frozenset[Field]:
-    """Fields in a map's value that the kernel treats in its own way (``btf_parse_fields()``)."""
+def special_fields(btf: Btf, type_id: int) -> _Special:
+    """Fields in a map's value that the kernel treats in its own way (``btf_parse_fields()``), and the tags of
+    the pointers among them.
+    """
     found: set[Field] = set()
+    tags: set[str] = set()
     work = [(type_id, 0)]
     seen: dict[int, int] = {}  # how deep each was met; a file's types may hold themselves
     while work:
@@ -50,9 +56,10 @@ def special_fields(btf: Btf, type_id: int) -> frozenset[Field]:
             work.append((shape.type_id, depth + 1))
         elif isinstance(shape, Ptr):
             tag = btf.type(shape.type_id)
-            if isinstance(tag, TypeTag) and tag.name in _KPTR_TAGS:
-                found.add(_KPTR_TAGS[tag.name])
-    return frozenset(found)
+            if isinstance(tag, TypeTag) and tag.name in _TAGS:
+                found.add(_TAGS[tag.name])
+                tags.add(tag.name)
+    return frozenset(found), frozenset(tags)
 
 
 def field_reasons(loaded: Loaded) -> Iterator[Reason]:
@@ -63,7 +70,7 @@ def field_reasons(loaded: Loaded) -> Iterator[Reason]:
     for order, spec in enumerate(loaded.spec.maps):
         if not spec.autocreate or not isinstance(spec.type, MapType) or not map_fields.needs_btf(spec.type):
             continue
-        for field in _fields(loaded, spec):
+        for field in fields_of(loaded, spec):
             ruling = loaded.facts.rule(map_fields.map_takes, field, spec.type)
             yield from _reason(spec, ruling, Stage.MAPS, order)
 
@@ -80,7 +87,7 @@ def map_use_reasons(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]:
             continue
         rule, sleepable = loaded.facts.rule, program.sleepable
         rulings = list(rule(map_use.program_takes, spec.type, spec.flags, program.type, sleepable))
-        fields = _fields(loaded, spec)
+        fields = fields_of(loaded, spec)
         lost = [rule(map_fields.map_takes, field, spec.type) for field in fields]
         if all(ruling.allowed is Allowed.YES for ruling in lost):
             rulings += [rule(map_fields.program_takes, field, program.type, sleepable) for field in fields]
@@ -100,10 +107,26 @@ def _works_on(program: ProgramSpec, fields: frozenset[Field]) -> bool:
     return any(map_fields.users(field) & helpers for field in fields)
 
 
-def _fields(loaded: Loaded, spec: MapSpec) -> frozenset[Field]:
+def _special(loaded: Loaded, spec: MapSpec) -> _Special:
     if loaded.spec.btf is None or not spec.value_type_id or spec.struct_ops:
-        return frozenset()
-    return special_fields(loaded.spec.btf, spec.value_type_id)
+        return frozenset(), frozenset()
+    values = loaded.own.values
+    if spec.value_type_id not in values:
+        values[spec.value_type_id] = special_fields(loaded.spec.btf, spec.value_type_id)
+    return values[spec.value_type_id]  # type: ignore[no-any-return]
+
+
+def fields_of(loaded: Loaded, spec: MapSpec) -> frozenset[Field]:
+    """Those that this kernel finds."""
+    fields, tags = _special(loaded, spec)
+    return loaded.facts.rule(kptrs.found, fields, tags) if tags else fields
+
+
+def exchanged(loaded: Loaded, program: ProgramSpec) -> Ruling:
+    """Whether bpf_kptr_xchg() finds a kptr in any map that the program names."""
+    named = {r.name for r in program.references if r.kind in (ReferenceKind.MAP, ReferenceKind.MAP_VALUE)}
+    tags = frozenset(_special(loaded, spec)[1] for spec in loaded.spec.maps if spec.name in named)
+    return loaded.facts.rule(kptrs.exchanged, tags)
 
 
 def _reason(spec: MapSpec, ruling: Ruling, stage: Stage, order: int) -> Iterator[Reason]:

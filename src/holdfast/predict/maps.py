@@ -11,9 +11,11 @@ from holdfast.elf.spec import MapOrigin, MapSpec
 from holdfast.needs.collect import application_sets
 from holdfast.predict.codes import HazardCode, ReasonCode
 from holdfast.predict.context import Loaded
+from holdfast.predict.map_use import fields_of
 from holdfast.predict.model import Hazard, Reason, Stage
-from holdfast.rules import map_types
+from holdfast.rules import map_types, map_use
 from holdfast.rules.ask import Allowed, Ruling, Sign
+from holdfast.rules.map_fields import Field
 from holdfast.terms import Evidence, MapFlag, MapType
 
 __all__ = ["map_hazards", "map_reasons"]
@@ -40,7 +42,7 @@ def map_reasons(loaded: Loaded) -> Iterator[Reason]:
         yield from _created(loaded, spec, order)
         if spec.inner is not None:
             yield from _created(loaded, spec.inner, order)
-            yield from _as_inner(spec, spec.inner, order)
+            yield from _as_inner(loaded, spec, spec.inner, order)
 
 
 def _created(loaded: Loaded, spec: MapSpec, order: int) -> Iterator[Reason]:
@@ -79,7 +81,12 @@ def _newer(loaded: Loaded, spec: MapSpec, number: int, order: int) -> Reason:
     return _reason(ReasonCode.MAP_TYPE_UNKNOWN, need, message, order, False)
 
 
-def _as_inner(outer: MapSpec, spec: MapSpec, order: int) -> Iterator[Reason]:
+def _as_inner(loaded: Loaded, outer: MapSpec, spec: MapSpec, order: int) -> Iterator[Reason]:
+    if Field.SPIN_LOCK in fields_of(loaded, spec):
+        ruling = loaded.facts.rule(map_use.locked_inside)
+        if ruling.allowed is Allowed.NO:
+            message, name = ruling.told, f"map {outer.name}"
+            yield _reason(ReasonCode.MAP_INVALID, name, message, order, True, Evidence.RULE)
     if spec.type in _NEVER_INNER and isinstance(spec.type, MapType):
         message = f"a map of type {spec.type.name} cannot be an inner map (bpf_map_meta_alloc(), since v5.10)"
         yield _reason(ReasonCode.MAP_INVALID, f"map {outer.name}", message, order, True, Evidence.RULE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Final
 
 from holdfast.elf.spec import ProgramSpec, ReferenceKind
 from holdfast.insn.instruction import CALL
@@ -16,8 +17,9 @@ from holdfast.needs.licenses import is_gpl_compatible
 from holdfast.predict.arguments import refused_accesses
 from holdfast.predict.codes import HazardCode, ReasonCode
 from holdfast.predict.context import Loaded
-from holdfast.predict.held import left_held, unchecked_results
+from holdfast.predict.held import left_held, null_arguments, unchecked_results
 from holdfast.predict.kfuncs import kfunc_reasons
+from holdfast.predict.map_use import exchanged
 from holdfast.predict.model import Hazard, Reason, walk_reason
 from holdfast.predict.pointers import refused_reads, unlicensed_reads
 from holdfast.predict.questions import Questions
@@ -32,6 +34,9 @@ from holdfast.rules.gpl import gpl_only
 from holdfast.terms import AttachType, Evidence, ProgramType
 
 __all__ = ["assumed_hazards", "walk_reasons"]
+
+
+_KPTR_XCHG: Final = ("helper", 194)
 
 
 def walk_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> Iterator[Reason]:
@@ -55,6 +60,13 @@ def walk_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> 
     calls = relocated.remember("calls", lambda: {what: s for what, s in asked if what[0] != "CO-RE"})
     for ruling, slots in left_held(loaded, program, relocated, calls):
         refused.append((slots, [_held(ruling)], 0))
+    if _KPTR_XCHG in calls:
+        ruling = exchanged(loaded, program)
+        if ruling.allowed is Allowed.NO:
+            reason = walk_reason(ReasonCode.MAP_INVALID, "kptr", ruling.told, Evidence.RULE)
+            refused.append((calls[_KPTR_XCHG], [reason], 0))
+    for ruling, slots in null_arguments(loaded, program, relocated, calls):
+        refused.append((slots, [_access(ruling)], 0))
     for ruling, slots in unchecked_results(loaded, program, relocated, calls):
         refused.append((slots, [_access(ruling)], 0))
     for ruling, slots in refused_results(loaded, program, relocated):

@@ -23,6 +23,7 @@ __all__ = [
     "Section",
     "call_while_locked",
     "lookup_known",
+    "takes_no_null",
 ]
 
 
@@ -113,6 +114,16 @@ def call_while_locked(number: int | None, ask: Ask) -> Ruling:
         may = number in _MAY_LOCKED
         why = "it calls a helper while it holds a bpf_spin_lock"
     return Ruling(Allowed.YES) if may else Ruling(Allowed.NO, why, source)
+
+
+def takes_no_null(flags: frozenset[str], ask: Ask) -> bool:
+    """Whether a kfunc with these flags takes null only for parameters whose names say so.
+
+    Those with KF_TRUSTED_ARGS or KF_RCU in the trees 6.12 and 6.18, all in those of 7.1 and later.
+    """
+    if since(ask, (7, 1)):
+        return True
+    return bool(since(ask, (6, 12)) and flags & {"TRUSTED_ARGS", "RCU"})
 
 
 def lookup_known(ask: Ask) -> bool:

@@ -16,7 +16,7 @@ from holdfast.rules.map_types import Flag
 from holdfast.rules.program_types import TRACING_TYPES
 from holdfast.terms import AttachType, MapType, ProgramType
 
-__all__ = ["helper_takes", "program_takes"]
+__all__ = ["helper_takes", "locked_inside", "program_takes"]
 
 _FUNC: Final = "check_map_func_compatibility in kernel/bpf/verifier.c"
 _PROG: Final = "check_map_prog_compatibility in kernel/bpf/verifier.c"
@@ -105,3 +105,16 @@ def program_takes(
             allowed_then = Allowed.NO if since(ask, (5, 11)) is False else Allowed.UNKNOWN
             found.append(Ruling(allowed_then, f"{text} can use preallocated hash maps only", _PROG))
     return tuple(ruling for ruling in found if ruling.allowed is not Allowed.YES)
+
+
+def locked_inside(ask: Ask) -> Ruling:
+    """Whether an inner map may hold a bpf_spin_lock.
+
+    bpf_map_meta_alloc in kernel/bpf/map_in_map.c; since d48995723c9a ("bpf: Allow locking bpf_spin_lock in
+    inner map values", v6.2).
+    """
+    allowed = since(ask, (6, 2)) is not False
+    why = "" if allowed else "an inner map cannot hold a bpf_spin_lock on this kernel"
+    return Ruling(
+        Allowed.YES if allowed else Allowed.NO, why, "bpf_map_meta_alloc in kernel/bpf/map_in_map.c"
+    )

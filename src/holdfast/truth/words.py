@@ -99,7 +99,8 @@ _VERIFIER: Final = (
     ),
     (
         WordsClass.KSYM,
-        r"invalid.*ldimm64.*(ksym|btf_id)|unresolved ksym|address for kernel symbol|#2001\d{6}",
+        r"invalid.*ldimm64.*(ksym|btf_id)|in ldimm64 isn't|unresolved ksym|address for kernel symbol|"
+        r"#2001\d{6}",
     ),
     (WordsClass.SLEEPABLE, r"must be sleepable|is not sleepable|can(?:not)? be sleepable|sleepable kfunc"),
     (
@@ -119,6 +120,7 @@ _VERIFIER: Final = (
     (WordsClass.MAP, r"map '.*' wasn't created|invalid BPF map reference"),
     (WordsClass.MAP, r"cannot be used by|is not compatible with|maps? .*not.*(?:allowed|supported)"),
     (WordsClass.MAP, r"doesn't support|[Ss]leepable programs can only use|only (?:hash|array).*maps"),
+    (WordsClass.MAP, r"kptr isn't referenced|has no valid kptr"),
     (WordsClass.MAP, r"cannot use bpf_(?:timer|spin_lock|list_head|rb_root)"),
     (WordsClass.ACCESS, r"access beyond (?:struct|the end of member)|doesn't have field at offset"),
     (WordsClass.ACCESS, r"cannot access ptr member|only read is supported|invalid negative access"),
@@ -244,12 +246,9 @@ def was_taken(loaded: bool | None, libbpf: Sequence[str]) -> bool | None:
 
 def telling(libbpf: Sequence[str], verifier: Sequence[str]) -> str:
     """The line of what was said that tells most; "" where none does."""
-    for lines in (list(reversed(_plain(verifier))), libbpf):
-        for line in lines:
-            text = line.strip()
-            if text and not _NOISE.search(text) and not _REMARK.search(text):
-                return text
-    return ""
+    said = list(reversed(_plain(verifier)))
+    telling = [text for line in (*said, *libbpf) if (text := line.strip()) and not _NOISE.search(text)]
+    return next((text for text in telling if not _REMARK.search(text)), next(iter(telling), ""))
 
 
 def agrees(words: WordsClass, first: ReasonCode) -> bool | None:

@@ -248,6 +248,12 @@ MINE = "struct mine { int near; char pad[60]; int far; };"
 DENIED = ProbeFacts(kinds={KindUse(ProgramType.TRACING, AttachType.TRACE_FENTRY, False): False})
 BPF_ONLY = HostFacts(frozenset({"CAP_BPF"}))
 
+CLOSED = """return ((struct mine *)ctx[1])->near; }
+char closed[] SEC("license") = "none"; static int unused(void) { return 0;"""
+LINKED = STRUCT_OPS.replace('SEC(".struct_ops")', 'SEC(".struct_ops.link")')
+NULL_ARGUMENT = program("tc", "return bpf_kfunc(0, 1);", f"{KFUNC};")
+TRUSTED = registered(ProgramType.SCHED_CLS, flags="TRUSTED_ARGS")
+
 RING = """
 struct { __uint(type, 27); __uint(max_entries, 4096); } rb SEC(".maps");
 static void *(*reserve)(void *map, __u64 size, __u64 flags) = (void *)131;
@@ -874,6 +880,34 @@ CASES = (
         Side(program("tc", LOCKED.format("bump(v); unlock(v);"), LOCKS), facts(release=(6, 8))),
         Side(program("tc", LOCKED.format("bump(v); unlock(v);"), LOCKS), facts(release=(6, 9))),
         "own function",
+    ),
+    Case(
+        R.LICENSE_REFUSED,
+        "reads the kernel's structs",
+        Side(program("tp_btf/sched_x", CLOSED, before=MINE), facts(traced_task, release=(6, 12))),
+        Side(program("tp_btf/sched_x", CLOSED, before=MINE), facts(traced_task, release=(6, 1))),
+        "typed pointer",
+    ),
+    Case(
+        R.MAP_INVALID,
+        "took no flag BPF_F_LINK yet",
+        Side(LINKED, facts(ops("one"), release=(6, 1))),
+        Side(STRUCT_OPS, facts(ops("one"), release=(6, 1))),
+        "link",
+    ),
+    Case(
+        R.KSYM_INCOMPATIBLE,
+        "takes the address of a function",
+        Side(GUARDED, facts(with_kfunc(), registrations=TC, release=(6, 1))),
+        Side(GUARDED, facts(with_kfunc(), registrations=TC, release=(6, 8))),
+        "function",
+    ),
+    Case(
+        R.ACCESS_REFUSED,
+        "it passes null as p0 of bpf_kfunc",
+        Side(NULL_ARGUMENT, facts(with_kfunc(), registrations=TRUSTED)),
+        Side(NULL_ARGUMENT, facts(with_kfunc(), registrations=TC)),
+        "null argument",
     ),
     Case(
         R.CONTEXT_UNKNOWN,

@@ -79,7 +79,7 @@ def test_remarks_before_and_after_do_not_count() -> None:
         "Note, BPF_LSM_CGROUP that attach to void LSM hooks can't modify return value!",
         PROCESSED,
     ]
-    assert classify(False, 22, [], after) is WordsClass.VERIFIER
+    assert classify(False, 22, [], after) is WordsClass.RESULT
 
 
 def test_a_verifier_that_looked_at_nothing_leaves_it_to_the_errno() -> None:
@@ -123,4 +123,4 @@ def test_the_diagnosis_of_7_3_is_not_taken_for_the_words() -> None:
 
 def test_of_a_diagnosis_whose_beginning_is_lost_the_marked_error_tells() -> None:
     assert classify(False, 22, [], DIAGNOSIS[3:]) is WordsClass.HELD
-    assert classify(False, 22, [], DIAGNOSIS[5:]) is WordsClass.VERIFIER
+    assert classify(False, 22, [], [*DIAGNOSIS[5:], PROCESSED]) is WordsClass.VERIFIER
