@@ -33,7 +33,7 @@ from holdfast.rss.report_ask import interface_index, where
 from holdfast.rss.report_prove import Expected, expected, open_sender, super_packet
 from holdfast.rss.report_wire import template, without_prefix
 from holdfast.rss.tap import MultiqueueTap
-from holdfast.rss.terms import ALL_TUNNELS, HashReport
+from holdfast.rss.terms import ALL_TUNNELS, HashReport, TunnelType
 from holdfast.rss.traffic import random_frames
 from holdfast.rss.tunnel_traffic import random_tunnels
 from holdfast.rss.vectors import KEY, VECTORS
@@ -134,29 +134,35 @@ def test_the_proof_without_bpf(rounds: list[dict[str, Any]]) -> None:
 
 
 @cache
-def many() -> list[tuple[RssConfig, list[Expected]]]:
-    """5000 frames or more under 50 settings, each with what the reference says of it."""
+def many(inner: bool) -> list[tuple[RssConfig, list[Expected]]]:
+    """5000 frames or more under 50 settings, with tunnels if ``inner``, each with what the reference says."""
     pick = rssframes.Seeded(77)
     rounds = []
     for _ in range(50):
-        config = rssframes.config(pick)
+        config = rssframes.config(pick, inner=inner)
         endless = (rssframes.frame(pick) for _ in count())
         chosen = islice(filter(runs_by_itself, endless), rssframes.COUNT // 50)
         rounds.append((config, [expected(config, frame) for frame in chosen]))
     return rounds
 
 
-def test_many_frames_equal_the_reference(runs: Runs) -> None:
+@pytest.mark.parametrize("bundle", ["rss-report", "rss-report-tunnel"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_many_frames_equal_the_reference(objects: Objects, bundle: str, variant: str) -> None:
     """All 32 bits of the hash, the type, and the frame: BPF_PROG_TEST_RUN gives back what a TAP would."""
-    runs.map("report_config").update(0, template(COOKIE))
-    steering, report = KernelSteering(runs.map, runs.program("steer").fd), runs.program("report")
+    inner = bundle.endswith("tunnel")
     wrong = []
-    for config, judged in many():
-        steering.configure(config)
-        for one in judged:
-            got = without_prefix(report.test_run(one.data).data, COOKIE)
-            if got != (one.value, one.report, one.data):
-                wrong.append((one.data.hex(), got and got[:2], (one.value, one.report), config))
+    with load_build(f"{bundle}/{variant}/v2", objects) as loaded:
+        loaded.map("report_config").update(0, template(COOKIE))
+        report, supported = loaded.program("report"), ALL_TUNNELS if inner else TunnelType.NONE
+        fd = loaded.program("steer").fd
+        steering = KernelSteering(loaded.map, fd, supported_tunnel_types=supported)
+        for config, judged in many(inner):
+            steering.configure(config)
+            for one in judged:
+                got = without_prefix(report.test_run(one.data).data, COOKIE)
+                if got != (one.value, one.report, one.data):
+                    wrong.append((one.data.hex(), got and got[:2], (one.value, one.report), config))
     assert not wrong, f"{len(wrong)} of {rssframes.COUNT}, the first: {wrong[0]}"
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import struct
 from collections.abc import Iterator
@@ -123,22 +124,31 @@ def test_the_device_chooses_again_when_it_is_gone(
     assert {tap.deliver(frame) for frame, _, _ in FRAMES} != {3}
 
 
-def test_many_frames_equal_the_reference(program: Object) -> None:
+@pytest.fixture(scope="module", params=itertools.product(("rss-tc", "rss-tc-tunnel"), ("dynptr", "helpers")))
+def either(request: pytest.FixtureRequest, live: object) -> Iterator[tuple[Object, bool]]:
+    """Each variant of both bundles, and whether it looks into tunnels."""
+    bundle, variant = request.param
+    with open_object(bundle_path(f"net/{bundle}") / f"{variant}.bpf.o") as loaded:
+        yield loaded, "tunnel" in bundle
+
+
+def test_many_frames_equal_the_reference(either: tuple[Object, bool]) -> None:
+    program, inner = either
     # By test runs, where no filter sets the class: it is 0, so rule 0 stands for it.
     pick = rssframes.Seeded(2302)
     run = program.program("rss_tc").test_run
     before = _counts(program)
     for _ in range(20):
         types, key = rssframes.types(pick), pick.blob(40, 40)
-        rule = TcRule(1, key, (4,), types)
+        tunnels = rssframes.tunnels(pick) if inner else TunnelType.NONE
         # The least significant bit is where queues 4 and 5 part; the rest of the hash is for the TAP to show.
-        program.map("rss_tc_rules").update(0, TcRule(1, key, (4, 5), types).pack(256))
+        program.map("rss_tc_rules").update(0, TcRule(1, key, (4, 5), types, None, None, tunnels).pack(256))
         count = [0, 0]
         for _ in range(rssframes.COUNT // 100):
             frame = rssframes.frame(pick)
             if len(frame) < 14 + {b"\x08\x00": 20, b"\x86\xdd": 40}.get(frame[12:14], 1):
                 continue
-            kind, data = reference.select(reference.dissect(frame), rule.types)
+            kind, data = reference.select(reference.dissect(frame, tunnels), types)
             wanted = TC_ACT_OK if kind else TC_ACT_UNSPEC
             if kind:
                 count[reference.toeplitz(key, data) & 1] += 1
