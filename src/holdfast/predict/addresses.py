@@ -67,7 +67,12 @@ def _takes_functions(ask: Ask) -> bool | None:
 
 
 def _address(facts: KernelFacts, extern: ExternSpec) -> Answer:
-    listed = facts.symbol(essential_name(extern.name))
+    name = essential_name(extern.name)
+    listed = facts.symbol(name)
+    if extern.kind is ExternKind.KFUNC and listed.value is False:
+        place = facts.function(name)
+        if place is not None and place.module is not None:  # a kernel's own list has none of modules
+            listed = Answer(None, listed.evidence)
     if listed.value is not None:
         return listed
     if extern.kind is ExternKind.KFUNC:
