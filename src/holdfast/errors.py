@@ -36,7 +36,19 @@ __all__ = [
     "PrivilegeError",
     "UsageError",
     "VerifierError",
+    "one_line",
 ]
+
+# C0, DEL and C1 (ECMA-48): what moves a terminal's cursor, changes its title or begins another line.
+_CONTROLS = {number: f"\\x{number:02x}" for number in (*range(0x20), *range(0x7F, 0xA0))}
+
+
+def one_line(text: str) -> str:
+    """Return the text with control characters as ``\\x1b``, line feeds and tabs too.
+
+    Names come out of objects and kernels of anybody, and may not do to a terminal what only we may.
+    """
+    return text.translate(_CONTROLS)
 
 
 class HoldfastError(Exception):
@@ -48,8 +60,8 @@ class HoldfastError(Exception):
     exit_status = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = one_line(message)
+        super().__init__(self.message)
         self.hint = hint
 
 

@@ -64,4 +64,4 @@ def test_the_table_names_only_what_the_package_offers() -> None:
 def test_the_error_tree_is_complete() -> None:
     (tree,) = (block.text for block in blocks("docs/python.md", "") if "HoldfastError\n" in block.text)
     told = {line.strip("│├└─ ").split(" ")[0] for line in tree.splitlines()}
-    assert told == set(errors.__all__)
+    assert told == {name for name in errors.__all__ if isinstance(getattr(errors, name), type)}

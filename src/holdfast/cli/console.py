@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from holdfast.errors import one_line
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["PLAIN_WIDTH", "make_console", "print_json", "printable", "progress", "say", "text_width"]
+__all__ = ["PLAIN_WIDTH", "make_console", "print_json", "progress", "say", "text_width"]
 
 PLAIN_WIDTH = 100  # columns, where stdout is no terminal and so has no width of its own
-# C0, DEL and C1 (ECMA-48): what moves a terminal's cursor, changes its title or begins another line.
-_CONTROLS = {number: f"\\x{number:02x}" for number in (*range(0x20), *range(0x7F, 0xA0))}
 
 
 def make_console() -> Console:
@@ -47,19 +47,11 @@ def text_width() -> int:
     return max(50, min(PLAIN_WIDTH, shutil.get_terminal_size().columns))
 
 
-def printable(text: str) -> str:
-    """Return the text with control characters as ``\\x1b``, line feeds and tabs too.
-
-    Names come out of objects and kernels of anybody, and may not do to a terminal what only we may.
-    """
-    return text.translate(_CONTROLS)
-
-
 def say(line: str = "", *, err: bool = False) -> None:
-    """Write one line for people to stdout, or stderr, :func:`printable`; colour is not its business."""
+    """Write one line for people to stdout, or stderr, as :func:`~holdfast.errors.one_line` makes it one."""
     import click
 
-    click.echo(printable(line), err=err)
+    click.echo(one_line(line), err=err)
 
 
 @contextmanager
@@ -94,7 +86,7 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[str], No
         task = bar.add_task(what, total=total)
 
         def step(name: str) -> None:
-            bar.update(task, advance=1, description=f"{what} {printable(name)}".rstrip())
+            bar.update(task, advance=1, description=f"{what} {one_line(name)}".rstrip())
 
         yield step
 

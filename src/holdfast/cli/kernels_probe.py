@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from holdfast.cli.console import PLAIN_WIDTH, printable, text_width
+from holdfast.cli.console import PLAIN_WIDTH, text_width
 from holdfast.cli.exit_status import ExitStatus
+from holdfast.errors import one_line
 
 if TYPE_CHECKING:
     from holdfast.kernels import KernelFacts, ProbeFacts
@@ -78,7 +79,7 @@ def command(only: str, form: str, output: Path | None) -> int:
     else:
         width = text_width() if output is None else PLAIN_WIDTH
         lines = _lines(kernel, probes, disagreements, width)
-        text = "".join(f"{printable(line)}\n" for line in lines)
+        text = "".join(f"{one_line(line)}\n" for line in lines)
     if output is None:
         sys.stdout.write(text)
     else:

@@ -171,3 +171,9 @@ def test_sections_over_each_other_are_not_copied_many_times() -> None:
 def test_names_over_each_other_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("holdfast.elf.image._MOST_NAMES", 16)
     assert "its names have more than" in str(refusal(good().bytes()))
+
+
+def test_a_name_of_several_lines_makes_no_error_of_several() -> None:
+    elf = good()
+    elf.section("we\n\x1bird", b"1234", size=1 << 40)
+    assert r"section we\x0a\x1bird" in str(refusal(elf.bytes()))
