@@ -65,7 +65,7 @@ _ROWS = Path("tests/truth/rows.tsv")
 @click.option(
     "--probe",
     is_flag=True,
-    help="Ask kernels of the catalogue, too, what they can do, and keep it; those that were not asked yet.",
+    help="Ask kernels of the catalogue all that they can do, and keep it; those that were not asked yet.",
 )
 @click.option("--score", is_flag=True, help="Boot nothing: score predictions against the rows of a file.")
 @click.option(
@@ -183,6 +183,7 @@ def verify(
     ``bundles``, too.
     """
     from holdfast.truth.bundles import packages_of
+    from holdfast.truth.probes import survey_of
     from holdfast.truth.run import Trouble
     from holdfast.vm.ahead import root_ahead
 
@@ -195,11 +196,8 @@ def verify(
         tasks = _tasks(found, grounds, loader, accelerator, afresh)
         if timeout is not None:
             tasks = [replace(task, silence=timeout) for task in tasks]
-        if probe:
-            from holdfast.truth.probes import wants_probe
-
-            asked = {ground.id for ground in grounds if wants_probe(ground)}
-            tasks = [replace(task, probe=task.kernel in asked) for task in tasks]
+        surveys = {ground.id: survey_of(ground, whole=probe) for ground in grounds}
+        tasks = [replace(task, probe=surveys[task.kernel]) for task in tasks]
         if bundles:
             from holdfast.cli.verify_bundles import with_bundles
             from holdfast.truth.bundles import plans
@@ -369,7 +367,8 @@ def _probed(said: list[ProbeSaid], grounds: list[Ground], troubles: list[Trouble
         try:
             kept.append(keep(one, of[one.kernel]))
         except HoldfastError as error:
-            troubles.append(Trouble(one.kernel, error.message, program=PROBE))
+            if not one.quick:  # which nobody asked for
+                troubles.append(Trouble(one.kernel, error.message, program=PROBE))
     return kept
 
 
@@ -449,7 +448,7 @@ def _print_text(done: Verified, explain: tuple[str, ...], echo: Callable[[str], 
         for line in (*bundles_tables(done.bundles), bundles_summary(done.bundles)):
             echo(line)
     for probed in done.probed:
-        for line in probed.lines():
+        for line in probed.lines() if probed.disagreements or not probed.quick else ():
             echo(line)
     for trouble in _of_probes(done.troubles):
         echo(f"{trouble.kernel}: not asked: {trouble.message}")

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.errors import KernelFileError
-from holdfast.truth.run import Trouble
+from holdfast.truth.run import Survey, Trouble
 from holdfast.vm.job import Job, JobResult
 
 if TYPE_CHECKING:
     from holdfast.kernels.compare import Disagreement
     from holdfast.truth.ground import Ground
 
-__all__ = ["PROBE", "Probed", "ProbeSaid", "ProbeWork", "keep", "wants_probe"]
+__all__ = ["PROBE", "Probed", "ProbeSaid", "ProbeWork", "keep", "survey_of"]
 
 PROBE: Final = "(probe)"
 """What troubles call the survey where others have a program."""
@@ -24,19 +24,25 @@ _SILENCE: Final = 120.0  # seconds for one step; a step takes some seconds under
 
 @dataclass(frozen=True, slots=True)
 class ProbeSaid:
-    """What a kernel answered: ``plain`` as :func:`holdfast.vm.guest.jobs.probe` gives it."""
+    """What a kernel answered: ``plain`` as :func:`holdfast.vm.guest.jobs.probe` gives it; ``quick`` when it
+    was not asked for everything.
+    """
 
     kernel: str
     plain: dict[str, Any] = field(repr=False)
+    quick: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """A kernel that has been asked; ``disagreements`` are where its image says otherwise."""
+    """A kernel that has been asked; ``disagreements`` are where its image says otherwise; ``quick`` when it
+    was not asked for everything.
+    """
 
     kernel: str
     answers: int
     disagreements: tuple[Disagreement, ...] = ()
+    quick: bool = False
 
     def lines(self) -> Iterator[str]:
         """The result in words."""
@@ -54,6 +60,7 @@ class Probed:
         return {
             "kernel": self.kernel,
             "answers": self.answers,
+            "quick": self.quick,
             "disagreements": [
                 {
                     "what": one.what,
@@ -70,28 +77,32 @@ class Probed:
 
 
 class ProbeWork:
-    """The survey as one job of a kernel of :mod:`holdfast.truth.run`; one that breaks is tried once more."""
+    """The survey as one job of a kernel of :mod:`holdfast.truth.run`. One that breaks is tried once more; the
+    quick one is nobody's wish, and what becomes of it is no trouble.
+    """
 
-    def __init__(self, kernel: str) -> None:
+    def __init__(self, kernel: str, survey: Survey = Survey.WHOLE) -> None:
         self._kernel = kernel
-        self._tries = 2
+        self._quick = survey is Survey.QUICK
+        self._tries = 1 if self._quick else 2
         self._done = False
 
     @property
     def left(self) -> int:
-        return 0 if self._done else 1
+        return 0 if self._done or self._quick else 1
 
     def next(self) -> Job | None:
         if self._done:
             return None
         self._tries -= 1
-        return Job("probe", "holdfast.vm.guest.jobs:probe", {}, _SILENCE)
+        name = "probe_quickly" if self._quick else "probe"
+        return Job("probe", f"holdfast.vm.guest.jobs:{name}", {}, _SILENCE)
 
     def take(self, result: JobResult) -> Iterator[ProbeSaid | Trouble]:
         self._done = result.ok or not self._tries
         if result.ok:
-            yield ProbeSaid(self._kernel, result.value)
-        elif self._done:
+            yield ProbeSaid(self._kernel, result.value, self._quick)
+        elif self._done and not self._quick:
             said = tuple(result.said.splitlines()[-40:])
             yield Trouble(self._kernel, result.problem or "no answer", program=PROBE, console=said)
 
@@ -100,9 +111,16 @@ class ProbeWork:
         yield from ()
 
 
-def wants_probe(ground: Ground) -> bool:
-    """Whether it is a kernel of the catalogue that has not been asked yet."""
-    return ground.row is not None and ground.facts.probes is None
+def survey_of(ground: Ground, *, whole: bool) -> Survey:
+    """What a kernel is to be asked: with ``whole`` everything, else what takes a second; nothing that it was
+    asked before, and nothing where the catalogue does not have it.
+    """
+    if ground.row is None:
+        return Survey.NOTHING
+    kept = ground.facts.probes
+    if whole:
+        return Survey.NOTHING if kept is not None and kept.helpers else Survey.WHOLE
+    return Survey.QUICK if kept is None else Survey.NOTHING
 
 
 def keep(said: ProbeSaid, ground: Ground) -> Probed:
@@ -127,5 +145,5 @@ def keep(said: ProbeSaid, ground: Ground) -> Probed:
         probes.program_types, probes.map_types, probes.attach_types, probes.link_types, probes.attachments,
         probes.insn_features, probes.kinds, probes.helpers, probes.kfuncs,
     )  # fmt: skip
-    facts = replace(ground.facts, module_names=loaded)
-    return Probed(said.kernel, sum(map(len, tables)), tuple(compare(facts, probes)))
+    facts = ground.facts if said.quick else replace(ground.facts, module_names=loaded)
+    return Probed(said.kernel, sum(map(len, tables)), tuple(compare(facts, probes)), said.quick)

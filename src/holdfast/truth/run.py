@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, Union
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from holdfast.truth.bundles_run import BundleSaid
     from holdfast.truth.probes import ProbeSaid
 
-__all__ = ["SILENCE", "Event", "Said", "Task", "Trouble", "carry_out_task", "recall"]
+__all__ = ["SILENCE", "Event", "Survey", "Said", "Task", "Trouble", "carry_out_task", "recall"]
 
 _CALL: Final = "holdfast.vm.guest.jobs:load_objects"
 _PROGRAMS: Final = 32  # of a job; libbpf asks its kernel what it can do once for each job
@@ -39,6 +40,14 @@ SILENCE: Final = 300.0
 _BOOTS: Final = 8  # of one kernel
 
 
+class Survey(StrEnum):
+    """What a kernel is asked once its programs were loaded."""
+
+    NOTHING = ""
+    QUICK = "quick"
+    WHOLE = "whole"
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """What one process does: these objects on this kernel.
@@ -46,9 +55,9 @@ class Task:
     ``paths`` are the kernel's package or image and its other parts; ``kernel`` is its id; ``folder`` keeps
     the journals, None keeps none; ``accelerator`` as :meth:`holdfast.vm.Guest.boot` takes it; ``afresh`` does
     not look at what is remembered. ``packages`` are those of Python, by import name, that proofs of
-    ``bundles`` need besides Holdfast. With ``probe`` the kernel is asked what it can do at the end. ``build``
-    is a digest of what is booted, empty while nobody has read it. ``silence`` is how many seconds a program,
-    or a trial, may take before its guest counts as hung.
+    ``bundles`` need besides Holdfast. ``probe`` says what the kernel is asked at the end. ``build`` is a
+    digest of what is booted, empty while nobody has read it. ``silence`` is how many seconds a program, or a
+    trial, may take before its guest counts as hung.
     """
 
     kernel: str
@@ -61,14 +70,15 @@ class Task:
     afresh: bool = False
     bundles: tuple[BundlePart, ...] = field(default=(), repr=False)
     packages: tuple[str, ...] = ()
-    probe: bool = False
+    probe: Survey = Survey.NOTHING
     build: bytes = field(default=b"", repr=False)
     silence: float = SILENCE
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing of it is left to do."""
-        return not (any(load.programs for load in self.loads) or self.bundles or self.probe)
+        """Whether nothing of it is left that a guest would be booted for."""
+        whole = self.probe is Survey.WHOLE
+        return not (any(load.programs for load in self.loads) or self.bundles or whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +157,7 @@ def carry_out_task(task: Task, *, boots: int = _BOOTS) -> Iterator[Event]:
     if left.probe:
         from holdfast.truth.probes import ProbeWork
 
-        works.append(ProbeWork(task.kernel))
+        works.append(ProbeWork(task.kernel, left.probe))
     kernel = _unpacked(left)
 
     def boot() -> Guest:

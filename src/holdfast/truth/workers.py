@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.errors import HoldfastError
-from holdfast.truth.run import Event, Task, Trouble, carry_out_task
+from holdfast.truth.run import Event, Survey, Task, Trouble, carry_out_task
 from holdfast.vm.tied import die_with
 
 __all__ = ["carry_out_all", "default_jobs", "shared_out"]
@@ -47,7 +47,7 @@ def shared_out(tasks: Sequence[Task], jobs: int) -> list[Task]:
             task,
             loads=task.loads[first::each],
             bundles=() if first else task.bundles,
-            probe=task.probe and not first,
+            probe=Survey.NOTHING if first else task.probe,
         )
         for task in tasks
         for first in range(each)

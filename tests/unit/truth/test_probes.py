@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from holdfast.errors import KernelFileError
 from holdfast.kernels.catalogue import Entry, KernelRow, Shelf
 from holdfast.kernels.catalogue.asked import Asked
 from holdfast.kernels.probe_plain import to_plain
-from holdfast.kernels.probed import ProbeFacts
-from holdfast.terms import MapType
+from holdfast.kernels.probed import HelperUse, ProbeFacts
+from holdfast.terms import MapType, ProgramType
 from holdfast.truth.ground import Ground
-from holdfast.truth.probes import PROBE, ProbeSaid, ProbeWork, keep, wants_probe
-from holdfast.truth.run import Trouble
+from holdfast.truth.probes import PROBE, ProbeSaid, ProbeWork, keep, survey_of
+from holdfast.truth.run import Survey, Trouble
 from holdfast.vm.job import JobResult
 
 
@@ -44,9 +45,33 @@ def test_a_survey_that_breaks_is_tried_once_more() -> None:
     assert work.next() is None
 
 
+def test_what_nobody_asked_for_is_no_trouble() -> None:
+    work = ProbeWork("k", Survey.QUICK)
+    job = work.next()
+    assert job is not None and work.left == 0
+    assert list(work.take(JobResult(job, problem="it died"))) == [] and work.next() is None
+    work = ProbeWork("k", Survey.QUICK)
+    job = work.next()
+    assert job is not None
+    assert list(work.take(JobResult(job, {"map_types": {}}))) == [ProbeSaid("k", {"map_types": {}}, True)]
+
+
+def test_a_kernel_is_asked_what_it_was_not_asked(entry: Entry) -> None:
+    def surveys(probes: ProbeFacts | None) -> tuple[Survey, Survey]:
+        one = Ground(replace(entry.facts(), probes=probes), (), row=entry.row)
+        return survey_of(one, whole=False), survey_of(one, whole=True)
+
+    quick = ProbeFacts(map_types={MapType.HASH: True})
+    assert surveys(None) == (Survey.QUICK, Survey.WHOLE)
+    assert surveys(quick) == (Survey.NOTHING, Survey.WHOLE)
+    whole = replace(quick, helpers={HelperUse(1, ProgramType.XDP): True})
+    assert surveys(whole) == (Survey.NOTHING, Survey.NOTHING)
+    assert survey_of(Ground(entry.facts(), ()), whole=True) is Survey.NOTHING
+
+
 def test_answers_are_kept_and_count(entry: Entry) -> None:
     ground = Ground(entry.facts(), (), row=entry.row)
-    assert wants_probe(ground) and not entry.has_probes
+    assert not entry.has_probes
     # what the image is sure of, and the kernel does not do
     probed = keep(said(entry.row, map_types={MapType.HASH: False, MapType.ARRAY: True}), ground)
     assert [(one.what, one.name, one.kernel) for one in probed.disagreements] == [("map_type", "HASH", False)]
@@ -55,7 +80,6 @@ def test_answers_are_kept_and_count(entry: Entry) -> None:
     again = next(one for one in Shelf.open().entries() if one.id == entry.id)
     facts = again.facts()
     assert again.has_probes and facts.probes is not None and facts.probes.map_types[MapType.HASH] is False
-    assert not wants_probe(Ground(facts, (), row=again.row))
 
 
 def test_answers_of_another_build_or_damaged_ones_are_not_believed(entry: Entry) -> None:
@@ -65,7 +89,7 @@ def test_answers_of_another_build_or_damaged_ones_are_not_believed(entry: Entry)
     assert asked.has(entry.row) and not asked.has(other.row) and asked.get(other.row) is None
     path = asked.path(entry.row)
     assert path is not None
-    path.write_text(path.read_text()[:-3])
+    path.write_bytes(path.read_bytes()[:-3])
     assert asked.get(entry.row) is None
 
 

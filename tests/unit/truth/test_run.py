@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.truth import run, workers
 from holdfast.truth.journal import Journal
-from holdfast.truth.run import Said, Task, Trouble, carry_out_task, recall
+from holdfast.truth.run import Said, Survey, Task, Trouble, carry_out_task, recall
 from holdfast.truth.subject import Load
 from holdfast.vm.errors import GuestError
 from holdfast.vm.job import Job, JobResult
@@ -153,7 +153,9 @@ def test_what_is_left_is_told_without_booting(package: Path, tmp_path: Path) -> 
     assert recall(replace(asked, afresh=True))[0] == []
     list(carry_out_task(left))
     events, left = recall(asked)
-    assert len(events) == 2 and left.is_done and not replace(left, probe=True).is_done
+    assert len(events) == 2 and left.is_done
+    assert not replace(left, probe=Survey.WHOLE).is_done
+    assert replace(left, probe=Survey.QUICK).is_done, "nothing is booted for it alone"
 
 
 def test_another_build_or_loader_is_not_remembered(package: Path, tmp_path: Path) -> None:

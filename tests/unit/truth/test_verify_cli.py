@@ -29,7 +29,7 @@ from holdfast.truth import run as truth_run
 from holdfast.truth.ground import Ground
 from holdfast.truth.probes import ProbeSaid
 from holdfast.truth.rows import Truth, TruthRow
-from holdfast.truth.run import Event, Said, Task, Trouble
+from holdfast.truth.run import Event, Said, Survey, Task, Trouble
 from holdfast.truth.words import WordsClass
 from holdfast.vm import ahead, qemu
 from holdfast.vm.errors import GuestError
@@ -156,16 +156,19 @@ def test_kernels_are_asked_and_what_they_say_is_kept(
 
     def asked(tasks: Sequence[Task], jobs: int) -> Iterator[Event]:
         yield from made_up(tasks, jobs)
-        yield from (ProbeSaid(task.kernel, plain) for task in tasks if task.probe)
+        for task in tasks:
+            if task.probe:
+                yield ProbeSaid(task.kernel, plain, task.probe is Survey.QUICK)
 
     monkeypatch.setattr(workers, "carry_out_all", asked)
-    assert "asked" not in run(two).stdout
+    # what takes a second is asked anyway
+    assert "asked" not in run(two).stdout and Asked.open().has(row)
     result = run(two, "--probe")
     assert status(result) == 0 and f"{KERNEL}: asked, 1 answers kept" in result.stdout
-    assert Asked.open().has(row)
     told = json.loads(run(two, "--probe", "--format", "json").stdout)["probed"]
-    assert told == [{"kernel": KERNEL, "answers": 1, "disagreements": []}]
+    assert told == [{"kernel": KERNEL, "answers": 1, "quick": False, "disagreements": []}]
     plain["map_types"] = {"NO_SUCH": True}
+    assert status(run(two)) == 0, "what nobody asked for is no trouble"
     result = run(two, "--probe")
     assert status(result) == 8 and "not asked: " in result.stdout
 

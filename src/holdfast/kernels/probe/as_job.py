@@ -9,7 +9,8 @@ from typing import Any
 from holdfast.kernels import probe_plain
 from holdfast.kernels.cache import Cache
 from holdfast.kernels.live import facts
-from holdfast.kernels.probe import ALL, Part, everything, survey
+from holdfast.kernels.probe.door import everything
+from holdfast.kernels.probe.survey import ALL, Part, survey
 from holdfast.kernels.probed import ProbeFacts
 
 __all__ = ["ask"]
