@@ -74,6 +74,6 @@ def test_bundles(holdfast: Command, kernel_file: Path) -> None:
     document = json.loads(done.out)
     assert document["results"] == []
     (row,) = document["bundles"]
-    assert [variant["name"] for variant in row["variants"]] == ["dynptr", "helpers"]
+    assert [variant["name"] for variant in row["variants"]] == ["cast", "dynptr", "helpers"]
     # it has a fallback: the bundle works whatever the kernel is
     assert done.status == 0
