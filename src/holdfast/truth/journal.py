@@ -7,6 +7,7 @@ processes may append to one file.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -36,12 +37,14 @@ class Journal:
         self.path = path
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """What is in it, oldest first. A line that was cut off, or is none of ours, is left out."""
+        """What is in it, oldest first; nothing where it cannot be read. A line that was cut off, or is none of
+        ours, is left out.
+        """
         if self.path is None:
             return
         try:
             lines = self.path.read_bytes().splitlines()
-        except FileNotFoundError:
+        except OSError:
             return
         for line in lines:
             try:
@@ -52,13 +55,18 @@ class Journal:
                 yield row
 
     def add(self, row: dict[str, Any]) -> None:
-        """Keep a row. One write for a line, so that those of other processes stay whole."""
+        """Keep a row. One write for a line, so that those of other processes stay whole.
+
+        Where it cannot be written, for want of room or rights, this row is asked again by the next run.
+        """
         if self.path is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            # a line that an interrupted process cut off must not swallow this one
-            os.write(fd, b"\n" + json.dumps(row, separators=(",", ":")).encode() + b"\n")
-        finally:
-            os.close(fd)
+        line = b"\n" + json.dumps(row, separators=(",", ":")).encode() + b"\n"
+        with contextlib.suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                # a line that an interrupted process cut off must not swallow this one
+                os.write(fd, line)
+            finally:
+                os.close(fd)

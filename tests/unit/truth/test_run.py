@@ -186,3 +186,12 @@ def test_a_journal_that_is_nowhere_keeps_nothing() -> None:
     journal = Journal(None)
     journal.add({"sha256": "a"})
     assert list(journal.rows()) == []
+
+
+def test_a_journal_that_cannot_be_written_costs_memory_alone(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    row = {"sha256": "a", "program": "b", "loaded": True, "errno": None}
+    for path in (tmp_path / "file/no/folder", tmp_path):
+        Journal(path).add(row)
+        assert list(Journal(path).rows()) == []
+    Journal(Path("/dev/full")).add(row)  # ENOSPC
