@@ -37,8 +37,8 @@ class Journal:
         self.path = path
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """What is in it, oldest first; nothing where it cannot be read. A line that was cut off, or is none of
-        ours, is left out.
+        """What is in it, oldest first; nothing where it cannot be read. A line that was cut off, or is none
+        of ours, is left out.
         """
         if self.path is None:
             return
