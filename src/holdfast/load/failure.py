@@ -22,6 +22,12 @@ _ECHO = re.compile(
     r"failed to load object|failed to load: |BPF program load failed|permission error while|"
     r"failed to prepare load attributes|failed to perform CO-RE relocations|BEGIN PROG LOAD LOG"
 )
+# Of BTF that the kernel refuses. Where nothing needs it libbpf goes on without
+# (bpf_object__sanitize_and_load_btf()).
+_BTF_LOG = re.compile(r"-- BEGIN BTF LOAD LOG ---\n(.*?)-- END BTF LOAD LOG --", re.S)
+_BTF_OPTIONAL = "BTF is optional, ignoring"
+_BTF_REFUSED = "Error loading .BTF into kernel"
+_BTF_WORDS = re.compile(rf"BTF loading error|BEGIN BTF LOAD LOG|{_BTF_OPTIONAL}")
 _HINTS = {
     errno.ENOMEM: "the memory limit of the cgroup, or on kernels before 5.11 of RLIMIT_MEMLOCK, is too low",
     errno.E2BIG: "the program is too large or too complex for this kernel, or an option is too new for it",
@@ -82,11 +88,23 @@ def load_failure(
         )
         what = f"{name}: loading program {program!r}" if program else f"{name}: loading"
         return not_permitted(what, wanted)
-    causes = [text for text in warnings if not _ECHO.search(text)]
-    words = _one_line((causes or warnings or ["libbpf gave no reason"])[-1])
+    words = _one_line(_cause(warnings))
     if not words.endswith(code := errno_text(number)):
         words = f"{words} [{code}]"
     return LoadError(f"{name}: {words}", errno=number, log=messages.text, hint=_HINTS.get(number))
+
+
+def _cause(warnings: list[str]) -> str:
+    """What libbpf says of a refusal that no verifier gave reasons for."""
+    told = [text for text in warnings if not _BTF_WORDS.search(text)]
+    if not any(_BTF_OPTIONAL in text for text in warnings):
+        # BTF is what was refused: libbpf says so, and the kernel's log ends with the type and its fault.
+        log = next((found[1] for text in warnings if (found := _BTF_LOG.search(text))), "")
+        fault = next((line for line in reversed(log.splitlines()) if line.strip()), "")
+        told = [f"{text} {fault}" if _BTF_REFUSED in text and fault else text for text in told]
+    causes = [text for text in told if not _ECHO.search(text)]
+    failed = [text for text in warnings if _FAILED_PROGRAM.search(text)]
+    return (causes or failed or warnings or ["libbpf gave no reason"])[-1]
 
 
 def not_permitted(what: str, wanted: Iterable[str]) -> PrivilegeError:

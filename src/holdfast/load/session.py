@@ -319,10 +319,10 @@ class Session:
             yield int(handle)
 
     def _walk(self, function: str, name: str) -> dict[str, int]:
-        return {self.call(name, handle).decode(): handle for handle in self._walk_all(function)}
+        return {_text(self.call(name, handle)): handle for handle in self._walk_all(function)}
 
     def _map_name(self, handle: int) -> str:
-        name = str(self.call("bpf_map__name", handle).decode())
+        name = _text(self.call("bpf_map__name", handle))
         # libbpf puts the object's name before the section's; ours does not depend on what a file is called.
         if self.call("bpf_map__is_internal", handle) and "." in name:
             return name[name.index(".") :]
@@ -376,7 +376,7 @@ class Session:
         loaded = {}
         for name, handle in self._programs.items():
             if self.call("bpf_program__fd", handle) >= 0:
-                section = self.call("bpf_program__section_name", handle).decode()
+                section = _text(self.call("bpf_program__section_name", handle))
                 loaded[name] = Program(self, handle, name, section, logs.get(name, ""))
         return loaded
 
@@ -402,6 +402,11 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _text(name: bytes) -> str:
+    """A name of libbpf's; bytes that are no UTF-8 are written as :mod:`holdfast.elf` does."""
+    return name.decode("utf-8", "backslashreplace")
 
 
 def _identifier(name: str) -> str:

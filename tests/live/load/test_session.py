@@ -228,3 +228,12 @@ def test_a_target_that_the_section_leaves_open(tmp_path: Path) -> None:
         program = session.load().program("look")
         assert program.info.attach_btf_id
         assert len(program.xlated_insns()) % 8 == 0
+
+
+def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
+    clang = shutil.which("clang")
+    assert clang is not None
+    source = COMMON + 'SEC("socket") int qzqz(void *ctx) { return 0; }'
+    content = compile_object(clang, source, tmp_path, "bytes").read_bytes()
+    with load.Session(content.replace(b"qzqz", b"\xff\xfe\xfd\xfc"), name="x.o") as session:
+        assert session.program_names == (r"\xff\xfe\xfd\xfc",)

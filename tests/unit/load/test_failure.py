@@ -65,6 +65,38 @@ def test_the_cause_is_quoted_and_not_its_echoes() -> None:
     assert "failed to load object" in error.log
 
 
+BTF_LOG = (
+    "-- BEGIN BTF LOAD LOG ---\nmagic: 0xeb9f\n[8] FUNC x-y type_id=7 Invalid name\n\n-- END BTF LOAD LOG --"
+)
+
+
+@pytest.mark.usefixtures("privileged")
+def test_btf_that_libbpf_did_without_is_not_the_cause() -> None:
+    words = said(
+        "BTF loading error: -EINVAL",
+        BTF_LOG,
+        "Error loading .BTF into kernel: -EINVAL. BTF is optional, ignoring.",
+        "prog 'x-y': BPF program load failed: -EINVAL",
+        "prog 'x-y': failed to load: -EINVAL",
+        "failed to load object 'x.o'",
+    )
+    error = failure.load_failure("x.o", errno.EINVAL, words, {"x-y": ProgramType.XDP})
+    assert str(error) == "x.o: prog 'x-y': BPF program load failed: -EINVAL"
+
+
+@pytest.mark.usefixtures("privileged")
+def test_btf_that_is_refused_is_told_with_the_type_at_fault() -> None:
+    words = said(
+        "BTF loading error: -EINVAL",
+        BTF_LOG,
+        "Error loading .BTF into kernel: -EINVAL. BTF is mandatory, can't proceed.",
+        "failed to load object 'x.o'",
+    )
+    error = failure.load_failure("x.o", errno.EINVAL, words, {"p": ProgramType.XDP})
+    assert str(error).startswith("x.o: Error loading .BTF into kernel: -EINVAL. BTF is mandatory")
+    assert "[8] FUNC x-y type_id=7 Invalid name" in str(error) and "magic" not in str(error)
+
+
 @pytest.mark.usefixtures("privileged")
 def test_silence_still_names_the_errno() -> None:
     error = failure.load_failure("x.o", errno.EINVAL, said(), {})
