@@ -2,8 +2,9 @@
 """``python -m bench.turn``: one kernel and one small object, from the command to the verdict, phase by phase.
 
 Does what ``holdfast verify OBJECT --kernel PACKAGE --jobs 1 --afresh`` does, three times with a cache of its
-own: the first unpacks the kernel and builds the guest's root, the others find them. The guest's CPU time is
-that of its qemu. Exit status: 0 measured, whatever came out; 1 there is nothing to measure.
+own: the first unpacks the kernel, builds the guest's root in another process meanwhile, and asks the kernel
+what it takes; the others find all that. The guest's CPU time is that of its qemu and of that process. Exit
+status: 0 measured, whatever came out; 1 there is nothing to measure.
 """
 
 from __future__ import annotations
