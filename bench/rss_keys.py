@@ -51,9 +51,9 @@ def main() -> int:
         print(f"bench.rss_keys: {error.message}" + (f"; {error.hint}" if error.hint else ""), file=sys.stderr)
         return 1
     print(f"ns per packet, net, each a call by itself: median of {options.rounds} rounds")
-    print(f"{'':<24}{'1 key':>10}{f'{options.keys} keys':>10}")
+    print(f"{'':<30}{'1 key':>10}{f'{options.keys} keys':>10}")
     for (kind, packet), (alone, many) in times.items():
-        print(f"{kind:<18}{packet:<6}{median(alone):10.1f}{median(many):10.1f}")
+        print(f"{kind:<24}{packet:<6}{median(alone):10.1f}{median(many):10.1f}")
     for what, work in _rebuilt():
         took = [_microseconds(work) for _ in range(201)]
         print(f"{what}: {median(took):.0f} us of CPU (median), {min(took):.0f} at least")
