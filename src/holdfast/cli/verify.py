@@ -432,13 +432,16 @@ def _print(done: Verified, form: str, explain: tuple[str, ...]) -> None:
 
 
 def _print_text(done: Verified, explain: tuple[str, ...], echo: Callable[[str], object]) -> None:
+    from holdfast.cli.console import text_width
     from holdfast.report.case_text import cases_matrix, cases_summary, remark_lines
 
     if explain:
         _print_explained(done, explain, echo)
         return
     if done.outer or not done.bundles:
-        for line in (*cases_matrix(done.outer), *remark_lines(done.outer), cases_summary(done.outer)):
+        width = text_width()
+        table = cases_matrix(done.outer, width)
+        for line in (*table, *remark_lines(done.outer, width), cases_summary(done.outer)):
             echo(line)
     if done.bundles:
         from holdfast.truth.bundles_text import bundles_summary, bundles_tables

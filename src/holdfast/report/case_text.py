@@ -14,23 +14,26 @@ __all__ = ["case_lines", "cases_matrix", "cases_summary", "remark_lines"]
 
 WIDTH: Final = 100
 _ACROSS: Final = 12  # kernels in one table
+_LABEL: Final = 32  # columns at least for the name of a program
 _PREDICTED: Final = {Verdict.LOADS: "+", Verdict.FAILS: "x", Verdict.UNKNOWN: "?"}
 _TRUE: Final = {State.LOADS: "+", State.FAILS: "x", State.UNKNOWN: " ", State.ERROR: "!"}
 
 
-def cases_matrix(cases: Sequence[Case]) -> Iterator[str]:
+def cases_matrix(cases: Sequence[Case], width: int = WIDTH) -> Iterator[str]:
     """Two signs for each program and kernel, what was predicted and what happened, ``*`` after a pair that
-    should be the same and is not.
+    should be the same and is not. ``width`` in columns, 50 at least.
     """
+    across = min(_ACROSS, (width - 2 - _LABEL) // 5)
     kernels = list(dict.fromkeys(case.kernel for case in cases))
     cells = {(case.object, case.program, case.kernel): case for case in cases}
     for number, kernel in enumerate(kernels, 1):
         yield f"  {number:>3}  {kernel}"
-    yield "  predicted, then true: + loads, x fails, ? unknown, ! could not be tried, * predicted wrong"
-    for first in range(0, len(kernels), _ACROSS):
-        some = kernels[first : first + _ACROSS]
+    legend = "predicted, then true: + loads, x fails, ? unknown, ! could not be tried, * predicted wrong"
+    yield from textwrap.wrap(legend, width, initial_indent="  ", subsequent_indent="    ")
+    for first in range(0, len(kernels), across):
+        some = kernels[first : first + across]
         head = "".join(f"{number:>5}" for number in range(first + 1, first + 1 + len(some)))
-        room = WIDTH - len(head) - 2
+        room = width - len(head) - 2
         yield "  " + " " * room + head
         for name, program in dict.fromkeys((case.object, case.program) for case in cases):
             label = f"{name.rsplit('/', 1)[-1]}: {program}"
@@ -56,7 +59,7 @@ def cases_summary(cases: Sequence[Case]) -> str:
     return f"{len(cases)} loads: {counts}; {right}" + (f", {unknown} UNKNOWN" if unknown else "")
 
 
-def remark_lines(cases: Sequence[Case]) -> Iterator[str]:
+def remark_lines(cases: Sequence[Case], width: int = WIDTH) -> Iterator[str]:
     """What was predicted wrong and what could not be tried, a paragraph each; trouble of a kernel once."""
     told: set[tuple[str, str]] = set()
     for case in cases:
@@ -68,7 +71,7 @@ def remark_lines(cases: Sequence[Case]) -> Iterator[str]:
             continue
         text = f"{case.object.rsplit('/', 1)[-1]}: {case.program} on {case.kernel}: {case.line}"
         yield from textwrap.wrap(
-            text, WIDTH, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
+            text, width, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
         )
 
 

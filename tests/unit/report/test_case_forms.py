@@ -101,6 +101,7 @@ def test_markdown_is_a_table_that_no_name_breaks() -> None:
 def test_text_fits_and_tells() -> None:
     lines = [*cases_matrix(ALL), *remark_lines(ALL), *case_lines(FAILS), *case_lines(BROKEN)]
     assert all(len(line) <= 100 for line in lines)
+    assert max(map(len, (*cases_matrix(ALL, 50), *remark_lines(ALL, 50)))) <= 50
     cells = {line.split()[1]: line.split()[2:] for line in cases_matrix(ALL) if line.startswith("  a.o: ")}
     assert cells == {
         "good": ["++", "+!"],
