@@ -438,8 +438,8 @@ def _print_text(done: Verified, explain: tuple[str, ...], echo: Callable[[str], 
     if explain:
         _print_explained(done, explain, echo)
         return
+    width = text_width()
     if done.outer or not done.bundles:
-        width = text_width()
         table = cases_matrix(done.outer, width)
         for line in (*table, *remark_lines(done.outer, width), cases_summary(done.outer)):
             echo(line)
@@ -448,7 +448,7 @@ def _print_text(done: Verified, explain: tuple[str, ...], echo: Callable[[str], 
 
         if done.outer:
             echo("")
-        for line in (*bundles_tables(done.bundles), bundles_summary(done.bundles)):
+        for line in (*bundles_tables(done.bundles, width), bundles_summary(done.bundles)):
             echo(line)
     for probed in done.probed:
         for line in probed.lines() if probed.disagreements or not probed.quick else ():

@@ -16,6 +16,7 @@ __all__ = ["bundle_lines", "bundles_summary", "bundles_tables", "variant_lines"]
 
 WIDTH: Final = 100
 _ACROSS: Final = 12  # kernels in one table
+_LABEL: Final = 20  # columns at least for the name of a variant
 _VERDICTS: Final = {Verdict.LOADS: "+", Verdict.FAILS: "x", Verdict.UNKNOWN: "?"}
 _SIGNS: Final = {True: "+", False: "x", None: "?"}
 _LEGEND: Final = (
@@ -24,23 +25,28 @@ _LEGEND: Final = (
 )
 
 
-def bundles_tables(cases: Sequence[BundleCase]) -> Iterator[str]:
-    """For each bundle three signs for each variant and kernel, and what there is to say of each kernel."""
+def bundles_tables(cases: Sequence[BundleCase], width: int = WIDTH) -> Iterator[str]:
+    """For each bundle three signs for each variant and kernel, and what there is to say of each kernel.
+
+    ``width`` in columns, 50 at least.
+    """
+    across = min(_ACROSS, (width - 2 - _LABEL) // 7)
     kernels = list(dict.fromkeys(case.kernel for case in cases))
     for number, kernel in enumerate(kernels, 1):
         yield f"  {number:>3}  {kernel}"
-    yield from (f"  {line}" for line in _LEGEND)
+    for line in _LEGEND:
+        yield from _wrapped(line, "  ", "    ", width)
     for path in dict.fromkeys(case.path for case in cases):
         mine = [case for case in cases if case.path == path]
         yield ""
-        for first in range(0, len(mine), _ACROSS):
-            yield from _table(mine[first : first + _ACROSS], first)
-        yield from _remarks(mine)
+        for first in range(0, len(mine), across):
+            yield from _table(mine[first : first + across], first, width)
+        yield from _remarks(mine, width)
 
 
-def _table(cases: Sequence[BundleCase], first: int) -> Iterator[str]:
+def _table(cases: Sequence[BundleCase], first: int, width: int) -> Iterator[str]:
     head = "".join(f"{number:>6} " for number in range(first + 1, first + 1 + len(cases)))
-    room = min(WIDTH - len(head) - 2, 40)
+    room = min(width - len(head) - 2, 40)
     yield ("  " + cases[0].bundle[:room].ljust(room) + head).rstrip()
     for rank, variant in enumerate(cases[0].variants):
         label = f"{rank + 1}. {variant.name}"
@@ -66,16 +72,16 @@ def _fallback_cell(case: BundleCase) -> str:
     return f"  {'>' if case.fallback else ' '}  {works} "
 
 
-def _remarks(cases: Sequence[BundleCase]) -> Iterator[str]:
+def _remarks(cases: Sequence[BundleCase], width: int) -> Iterator[str]:
     """What there is to say, once for all kernels of which it is the same."""
     told: dict[tuple[str, ...], list[int]] = {}
     for number, case in enumerate(cases, 1):
         told.setdefault(tuple(bundle_lines(case)), []).append(number)
     for lines, numbers in told.items():
         first, *rest = lines
-        yield from _wrapped(f"{_ranges(numbers)}  {first}", "  ", " " * 6)
+        yield from _wrapped(f"{_ranges(numbers)}  {first}", "  ", " " * 6, width)
         for line in rest:
-            yield from _wrapped(line, " " * 6, " " * 8)
+            yield from _wrapped(line, " " * 6, " " * 8, width)
 
 
 def bundle_lines(case: BundleCase) -> Iterator[str]:
@@ -181,7 +187,7 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ", ".join(str(one[0]) if len(one) == 1 else f"{one[0]}-{one[-1]}" for one in parts)
 
 
-def _wrapped(text: str, first: str, rest: str) -> list[str]:
+def _wrapped(text: str, first: str, rest: str, width: int = WIDTH) -> list[str]:
     return textwrap.wrap(
-        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+        text, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
     ) or [first.rstrip()]

@@ -236,6 +236,8 @@ def test_all_as_predicted(bundle: Bundle) -> None:
         "first: true FAILS: bpf_x: not found",
     ]
     table = "\n".join(bundles_tables([one, replace(one, kernel="l"), replace(one, kernel="m", ran=None)]))
+    many = [replace(one, kernel=f"kernel-{number}") for number in range(20)]
+    assert max(map(len, bundles_tables(many, 50))) <= 50 < max(map(len, bundles_tables(many))) <= 100
     cells = {line[2:20].strip(): line[42:] for line in table.splitlines() if line.startswith("  ")}
     assert cells["1. first"] == "   xx     xx     xx"
     assert cells["2. second"] == "  >+++   >+++    +++"
