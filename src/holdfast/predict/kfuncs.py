@@ -13,7 +13,7 @@ from typing import Final
 from holdfast.btf import essential_name
 from holdfast.elf.spec import ProgramSpec, ReferenceKind
 from holdfast.insn.flow import callee, function_starts
-from holdfast.insn.instruction import LD_IMM64, Instruction
+from holdfast.insn.instruction import CALL, LD_IMM64, Instruction
 from holdfast.kernels.facts import Answer, KernelFacts
 from holdfast.needs.licenses import is_gpl_compatible
 from holdfast.predict.codes import ReasonCode
@@ -170,6 +170,8 @@ def _flags(
         hint = "call bpf_rcu_read_lock() before it"
         yield walk_reason(ReasonCode.KFUNC_NOT_ALLOWED, need, message, Evidence.BTF_IDS, hint=hint)
     if "SLEEPABLE" in flags and not program.sleepable:
+        if _runs_sleepable(program, insns, slot):
+            return
         certain = not _may_run_sleepable(program, insns, slot)
         message = f"it may sleep (KF_SLEEPABLE), and program {program.name} may not"
         if not certain:
@@ -190,6 +192,23 @@ def _locks(program: ProgramSpec) -> bool:
     return any(essential_name(name).startswith((_RCU_LOCK, "bpf_res_spin_lock")) for name in calls) or any(
         insn.is_helper_call and insn.imm in held for insn in program.insns
     )
+
+
+def _runs_sleepable(program: ProgramSpec, insns: Sequence[Instruction], slot: int) -> bool:
+    """Whether ``slot`` is in a function whose address goes to what runs it where it may sleep, and nowhere
+    else: to the next call after the address was taken.
+    """
+    kfuncs = {r.slot: r.name for r in program.references if r.kind is ReferenceKind.KFUNC_CALL}
+    function = max(start for start in function_starts(insns) if start <= slot)
+    taken = []
+    for at, insn in enumerate(insns):
+        if callee(insns, at) != function:
+            continue
+        if insn.opcode != LD_IMM64:
+            return False
+        user = next((one for one in range(at, len(insns)) if insns[one].opcode == CALL), -1)
+        taken.append(kfuncs.get(user, "").startswith(_RUN_SLEEPABLE))
+    return bool(taken) and all(taken)
 
 
 def _may_run_sleepable(program: ProgramSpec, insns: Sequence[Instruction], slot: int) -> bool:

@@ -37,6 +37,7 @@ _Origin: TypeAlias = tuple[str, str, str | int, int]
 _Steps: TypeAlias = tuple[tuple[int, int], ...]
 _SOURCE: Final = "btf_struct_walk in kernel/bpf/btf.c"
 _READ_ONLY: Final = frozenset({ProgramType.TRACING, ProgramType.LSM})
+_NULLABLE: Final = "__nullable"  # of parameters of a member's CFI stub, the function <struct>__<member>
 _YES: Final = Ruling(Allowed.YES, "", _SOURCE)
 # Nodes of the program's own objects are typed by the program's BTF (KF_RET_NULL kfuncs of lists and trees).
 _OWN_TYPES: Final = frozenset({"bpf_list_node", "bpf_rb_node"})
@@ -205,6 +206,13 @@ def _judged(facts: KernelFacts, _: Ask, origin: _Origin, steps: _Steps) -> Rulin
 
 def _may_be_null(facts: KernelFacts, ask: Ask, origin: _Origin, program_type: ProgramType) -> Ruling:
     kind, name, detail, offset = origin
+    if kind == "member":
+        stub = facts.find(f"{name}__{detail}", Kind.FUNC)
+        proto = _proto(stub.btf, stub.type_id) if stub else None
+        place = offset // 8
+        if proto is not None and place < len(proto.params) and proto.params[place].name.endswith(_NULLABLE):
+            why = f"argument {place + 1} of {name}.{detail} may be null, and the program does not ask"
+            return Ruling(Allowed.NO, why, "prepare_arg_info in kernel/bpf/bpf_struct_ops.c, since 6.9")
     if kind == "tracepoint":
         return nullable.tracepoint_argument(name.removeprefix("btf_trace_"), offset // 8, ask)
     if kind == "kfunc":

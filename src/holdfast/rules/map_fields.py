@@ -142,7 +142,9 @@ def program_takes(field: Field, program_type: ProgramType, sleepable: bool, ask:
 def _objection(field: Field, program_type: ProgramType, sleepable: bool, tree: int) -> str:
     tracing = program_type in TRACING_TYPES
     if field in _LOCKS:
-        if program_type is ProgramType.SOCKET_FILTER or tracing:
+        # The 7.3 tree keeps tracing programs from bpf_spin_lock alone.
+        kept_off = tracing and (field is Field.SPIN_LOCK or tree < TREES.index((7, 3)))
+        if program_type is ProgramType.SOCKET_FILTER or kept_off:
             return f"{program_type.name} programs cannot use maps with a {field}"
         if sleepable and tree == 1:
             # The 6.1 tree says so, the 6.12 tree no longer.
