@@ -174,7 +174,7 @@ def _shaped(program: ProgramSpec, insns: Sequence[Instruction], calls: Calls) ->
     left: dict[Section, list[int]] = {}
     for slot, call in by_slot.items():
         section, step = _step(call)
-        if call[0] == "kfunc" or call[1] in held.ACQUIRED or step > 0:
+        if _may_acquire(call) or step > 0:
             at = bisect_right(starts, slot)
             end = starts[at] if at < len(starts) else len(insns)
             # what a function acquires its callers may release
@@ -199,6 +199,11 @@ def _shaped(program: ProgramSpec, insns: Sequence[Instruction], calls: Calls) ->
                     assert isinstance(name, int | str)
                     unchecked[used] = (name, slot)
     return _Shape(after, left, found, unchecked)
+
+
+def _may_acquire(call: tuple[str, object]) -> bool:
+    """Whether it could be a call that acquires: of kfuncs those that enter or leave a section do not."""
+    return call[1] in held.ACQUIRED if call[0] == "helper" else _step(call)[0] is None
 
 
 def _step(call: tuple[str, object]) -> tuple[Section | None, int]:

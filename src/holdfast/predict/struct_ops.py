@@ -35,7 +35,7 @@ def struct_ops_reasons(loaded: Loaded, program: ProgramSpec) -> Iterator[Reason]
         # a map behind `?` is not created unless the application asks; its program is judged as if it did
         if spec.autocreate or mine:
             used = used or mine
-            yield from _map(loaded, spec, ops)
+            yield from _map(loaded, program, spec, ops)
             yield from _linked(loaded, spec)
         if mine:
             yield from _unsupported(program, ops)
@@ -108,7 +108,7 @@ def kernel_struct(facts: KernelFacts, type_name: str) -> tuple[Btf, int] | None:
     return place.btf, place.type_id
 
 
-def _map(loaded: Loaded, spec: MapSpec, ops: StructOpsSpec) -> Iterator[Reason]:
+def _map(loaded: Loaded, program: ProgramSpec, spec: MapSpec, ops: StructOpsSpec) -> Iterator[Reason]:
     name = essential_name(ops.type_name)
     found = kernel_struct(loaded.facts, ops.type_name)
     if found is None:
@@ -131,6 +131,9 @@ def _map(loaded: Loaded, spec: MapSpec, ops: StructOpsSpec) -> Iterator[Reason]:
     assert isinstance(local, Struct)
     theirs = {m.name: m for m in kernel_type.members}
     for member in local.members:
+        # Others' autoload is off, and their members are null: libbpf skips those that the kernel lacks (1.5).
+        if member.name not in theirs and ops.programs.get(member.name, program.name) != program.name:
+            continue
         problem = _member(local_btf, member, btf, theirs.get(member.name), spec, ops)
         if problem:
             yield Reason(
