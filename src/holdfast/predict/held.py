@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from holdfast.btf import essential_name
@@ -55,11 +56,11 @@ _MAPS: Final = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What is the same on all kernels: of each call that may acquire, what is called after it (``after``);
-    the slots that enter a section which nothing after them leaves (``left``).
+    """What is the same on all kernels: the calls that may acquire (``acquiring``), by slot; the slots that
+    enter a section which nothing after them leaves (``left``).
     """
 
-    after: Mapping[int, tuple[tuple[str, object], frozenset[tuple[str, object]]]]
+    acquiring: Mapping[int, tuple[str, object]]
     left: Mapping[Section, Sequence[int]]
     depths: Depths | None
     unchecked: Mapping[int, tuple[int | str, int]]
@@ -70,7 +71,11 @@ def left_held(loaded: Loaded, program: ProgramSpec, relocated: Relocated, calls:
     shape = _shape(program, relocated, calls)
     # What dequeues a packet may return it (KF_ACQUIRE, bpf_qdisc, 6.16).
     if program.type is not ProgramType.STRUCT_OPS:
-        for slot, (call, later) in shape.after.items():
+        for slot, call in shape.acquiring.items():
+            if not loaded.facts.work(_acquires, call, program.type):
+                continue
+            work_out = partial(_called_after, relocated.insns, slot, _by_slot(calls))
+            later = relocated.remember(("called after", slot), work_out)
             ruling = loaded.facts.work(_leak, call, later, program.type)
             if ruling.allowed is Allowed.NO:
                 yield ruling, [slot]
@@ -168,27 +173,19 @@ def _shape(program: ProgramSpec, relocated: Relocated, calls: Calls) -> _Shape:
 
 
 def _shaped(program: ProgramSpec, insns: Sequence[Instruction], calls: Calls) -> _Shape:
-    by_slot = {slot: call for call, slots in calls.items() for slot in slots}
-    starts = function_starts(insns)
-    after = {}
+    acquiring = {slot: call for call, slots in calls.items() if _may_acquire(call) for slot in slots}
     left: dict[Section, list[int]] = {}
-    for slot, call in by_slot.items():
-        section, step = _step(call)
-        if _may_acquire(call) or step > 0:
-            at = bisect_right(starts, slot)
-            end = starts[at] if at < len(starts) else len(insns)
-            # what a function acquires its callers may release
-            later = range(len(insns)) if at > 1 else follows(insns, slot, 0, end)
-            names = frozenset(by_slot[one] for one in later if one in by_slot)
-            after[slot] = (call, names)
-            if section is not None and step > 0 and (section, -1) not in map(_step, names):
-                left.setdefault(section, []).append(slot)
     steps = {}
     for call, slots in calls.items():
         section, step = _step(call)
         if section is not None:
             change = tuple(step if one is section else 0 for one in Section)
             steps.update(dict.fromkeys(slots, change))
+        if section is not None and step > 0:
+            for slot in slots:
+                names = _called_after(insns, slot, _by_slot(calls))
+                if (section, -1) not in map(_step, names):
+                    left.setdefault(section, []).append(slot)
     found = depths(insns, steps, len(Section), static_starts(program)) if steps else None
     unchecked: dict[int, tuple[int | str, int]] = {}
     for (kind, name), slots in calls.items():
@@ -198,7 +195,22 @@ def _shaped(program: ProgramSpec, insns: Sequence[Instruction], calls: Calls) ->
                 if used is not None:
                     assert isinstance(name, int | str)
                     unchecked[used] = (name, slot)
-    return _Shape(after, left, found, unchecked)
+    return _Shape(acquiring, left, found, unchecked)
+
+
+def _by_slot(calls: Calls) -> Mapping[int, tuple[str, object]]:
+    return {slot: call for call, slots in calls.items() for slot in slots}
+
+
+def _called_after(
+    insns: Sequence[Instruction], slot: int, by_slot: Mapping[int, tuple[str, object]]
+) -> frozenset[tuple[str, object]]:
+    """What may be called after the call at ``slot``: what a function acquires its callers may release."""
+    starts = function_starts(insns)
+    at = bisect_right(starts, slot)
+    end = starts[at] if at < len(starts) else len(insns)
+    later = range(len(insns)) if at > 1 else follows(insns, slot, 0, end)
+    return frozenset(by_slot[one] for one in later if one in by_slot)
 
 
 def _may_acquire(call: tuple[str, object]) -> bool:
@@ -212,6 +224,13 @@ def _step(call: tuple[str, object]) -> tuple[Section | None, int]:
     return held.SECTIONS.get(name, (None, 0))
 
 
+def _acquires(facts: KernelFacts, _: Ask, call: tuple[str, object], program_type: ProgramType) -> bool:
+    kind, name = call
+    if kind == "kfunc":
+        return bool((facts.kfunc_flags(essential_name(str(name)), program_type) or frozenset()) & _ACQUIRES)
+    return name in held.ACQUIRED
+
+
 def _leak(
     facts: KernelFacts,
     _: Ask,
@@ -219,18 +238,13 @@ def _leak(
     later: frozenset[tuple[str, object]],
     program_type: ProgramType,
 ) -> Ruling:
-    """Whether what this call gives is surely left over."""
+    """Whether what this call, which acquires, gives is surely left over."""
     kind, name = call
     if kind == "kfunc":
-        flags = facts.kfunc_flags(essential_name(str(name)), program_type)
-        if flags is None or not flags & _ACQUIRES:
-            return Ruling(Allowed.YES)
         ends: frozenset[int] = frozenset()
         told = str(name)
     else:
         assert isinstance(name, int)
-        if name not in held.ACQUIRED:
-            return Ruling(Allowed.YES)
         ends = held.ACQUIRED[name]
         told = helpers.helper_name(name)
     for what, other in later:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from holdfast.btf.skip import skip_mods_and_typedefs
@@ -36,13 +36,16 @@ _CALLED: Final[dict[int, _Range]] = {164: (0, 1), 170: (0, 0), 181: (0, 1)}
 
 
 def refused_results(
-    loaded: Loaded, program: ProgramSpec, relocated: Relocated
+    loaded: Loaded, program: ProgramSpec, relocated: Relocated, calls: Mapping[tuple[str, object], object]
 ) -> Iterator[tuple[Ruling, list[int]]]:
-    """Rulings that are no plain yes, each with the slots of the exits that it is about.
+    """Rulings that are no plain yes, each with the slots of the exits that it is about. ``calls`` has the key
+    ("helper", number) of each helper that is called.
 
     Judged are constants alone: that a number is in the range is the verifier's to find out.
     """
     yield from _of_program(loaded, program, relocated)
+    if not any(("helper", number) in calls for number in _CALLED):
+        return
     callbacks = relocated.remember("callbacks", lambda: _callbacks(relocated.insns))
     for start, limits in callbacks.items():
         values = _choices(relocated.reached.results.get(start))

@@ -69,7 +69,7 @@ def walk_reasons(loaded: Loaded, program: ProgramSpec, relocated: Relocated) -> 
         refused.append((slots, [_access(ruling)], 0))
     for ruling, slots in unchecked_results(loaded, program, relocated, calls):
         refused.append((slots, [_access(ruling)], 0))
-    for ruling, slots in refused_results(loaded, program, relocated):
+    for ruling, slots in refused_results(loaded, program, relocated, calls):
         refused.append((slots, [_result(ruling)], 0))
     if not refused:
         return
