@@ -163,12 +163,11 @@ class Btf:
 
     def string(self, offset: int) -> str:
         """The string at ``offset`` bytes of the string section (the base's comes first)."""
+        known = self._names.get(offset)
+        if known is not None:
+            return known
         if offset < self._str_start and self.base:
             return self.base.string(offset)
-        try:
-            return self._names[offset]
-        except KeyError:
-            pass
         local = offset - self._str_start
         found = self._until_nul(local) if local >= 0 else None
         if found is None:

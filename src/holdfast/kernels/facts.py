@@ -85,6 +85,7 @@ class KernelFacts:
     unloaded: Mapping[str, Btf] = field(default_factory=dict)
     build: str = ""
     _enums: dict[str, dict[str, int] | None] = field(default_factory=dict, repr=False)
+    _enumerator_names: dict[str, dict[int, str]] = field(default_factory=dict, repr=False)
     _tagged: dict[str, frozenset[int]] = field(default_factory=dict, repr=False)
     _kfunc_answers: dict[str, dict[ProgramType, set[bool | None]]] = field(default_factory=dict, repr=False)
     _places: dict[tuple[str, tuple[Kind, ...]], Place | None] = field(default_factory=dict, repr=False)
@@ -105,6 +106,7 @@ class KernelFacts:
             build="",
             _tagged={},
             _enums={},
+            _enumerator_names={},
             _places={},
         )
 
@@ -169,12 +171,19 @@ class KernelFacts:
 
     def _known(self, enum: str, number: int, what: str) -> Answer:
         """Whether an enumeration of the UAPI has this number, limits (``__MAX_...``) left out."""
-        values = self.enumerators(enum)
-        if values is None:
-            return _UNKNOWN(f"enum {enum} is not in the kernel's BTF")
-        for name, value in values.items():
-            if value == number and not name.startswith("__"):
-                return _FROM_BTF(True, note=f"enum {enum} has {name}")
+        names = self._enumerator_names.get(enum)
+        if names is None:
+            values = self.enumerators(enum)
+            if values is None:
+                return _UNKNOWN(f"enum {enum} is not in the kernel's BTF")
+            # The first of several with the same number, as the kernel's header has them.
+            names = {
+                value: name for name, value in reversed(list(values.items())) if not name.startswith("__")
+            }
+            self._enumerator_names[enum] = names
+        name = names.get(number)
+        if name is not None:
+            return _FROM_BTF(True, note=f"enum {enum} has {name}")
         return _FROM_BTF(False, note=f"enum {enum} has no {what}")
 
     # -- types of programs, maps, attachments, links -----------------------------------------------
