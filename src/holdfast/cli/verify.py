@@ -383,11 +383,13 @@ def _require_writable(path: Path) -> None:
 
 
 def _keep(path: Path, found: list[Subject], done: Verified) -> None:
+    from holdfast.report.short_names import short_names
     from holdfast.truth import rows
     from holdfast.truth.judge import row_of
 
     new = [row_of(one, done.loader) for one in done.said.values()]
-    names = {subject.sha256: Path(subject.name).name for subject in found}
+    shown_as = short_names(subject.name for subject in found)
+    names = {subject.sha256: shown_as[subject.name] for subject in found}
     builds = {ground.id: build for ground in done.grounds if (build := ground.build)}
     rows.write(path, rows.read(path).with_rows(new, {row.sha256: names[row.sha256] for row in new}, builds))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from holdfast.report.cases import Case, State
+from holdfast.report.short_names import short_names
 from holdfast.terms import Verdict
 
 __all__ = ["case_lines", "cases_matrix", "cases_summary", "remark_lines"]
@@ -30,13 +31,14 @@ def cases_matrix(cases: Sequence[Case], width: int = WIDTH) -> Iterator[str]:
         yield f"  {number:>3}  {kernel}"
     legend = "predicted, then true: + loads, x fails, ? unknown, ! could not be tried, * predicted wrong"
     yield from textwrap.wrap(legend, width, initial_indent="  ", subsequent_indent="    ")
+    shown_as = short_names(case.object for case in cases)
     for first in range(0, len(kernels), across):
         some = kernels[first : first + across]
         head = "".join(f"{number:>5}" for number in range(first + 1, first + 1 + len(some)))
         room = width - len(head) - 2
         yield "  " + " " * room + head
         for name, program in dict.fromkeys((case.object, case.program) for case in cases):
-            label = f"{name.rsplit('/', 1)[-1]}: {program}"
+            label = f"{shown_as[name]}: {program}"
             label = label if len(label) <= room else label[: room - 1] + "~"
             row = "".join(_cell(cells.get((name, program, kernel))) for kernel in some)
             yield ("  " + label.ljust(room) + row).rstrip()
@@ -62,6 +64,7 @@ def cases_summary(cases: Sequence[Case]) -> str:
 def remark_lines(cases: Sequence[Case], width: int = WIDTH) -> Iterator[str]:
     """What was predicted wrong and what could not be tried, a paragraph each; trouble of a kernel once."""
     told: set[tuple[str, str]] = set()
+    shown_as = short_names(case.object for case in cases)
     for case in cases:
         if case.state is State.ERROR:
             if (case.kernel, case.trouble) in told:
@@ -69,7 +72,7 @@ def remark_lines(cases: Sequence[Case], width: int = WIDTH) -> Iterator[str]:
             told.add((case.kernel, case.trouble))
         elif not case.is_false:
             continue
-        text = f"{case.object.rsplit('/', 1)[-1]}: {case.program} on {case.kernel}: {case.line}"
+        text = f"{shown_as[case.object]}: {case.program} on {case.kernel}: {case.line}"
         yield from textwrap.wrap(
             text, width, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
         )

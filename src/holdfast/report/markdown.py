@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from holdfast.report.cases import Case, State
+from holdfast.report.short_names import short_names
 
 __all__ = ["MOST_CHARACTERS", "markdown"]
 
@@ -79,9 +80,10 @@ def _table(cases: Sequence[Case], kernels: Sequence[str]) -> tuple[list[str], in
     by_name = len(kernels) <= _BY_NAME
     heads = [_plain(kernel) if by_name else str(number) for number, kernel in enumerate(kernels, 1)]
     lines = ["| program | " + " | ".join(heads) + " |", "|---|" + "---|" * len(kernels)]
+    shown_as = short_names(name for name, _ in programs)
     for name, program in shown:
         row = [_cell(cells.get((name, program, kernel)), by_name) for kernel in kernels]
-        lines.append(f"| {_plain(name.rsplit('/', 1)[-1])}: {_code(program)} | " + " | ".join(row) + " |")
+        lines.append(f"| {_plain(shown_as[name])}: {_code(program)} | " + " | ".join(row) + " |")
     return lines, len(programs) - len(shown)
 
 
@@ -101,9 +103,10 @@ def _remarks(cases: Sequence[Case]) -> list[str]:
             key = case.object, case.program, case.code, case.source or "", case.line
             groups.setdefault(key, []).append(case.kernel)
     lines = []
-    alone = len({case.object for case in cases}) == 1
+    shown_as = short_names(case.object for case in cases)
+    alone = len(shown_as) == 1
     for (name, program, code, source, line), kernels in groups.items():
-        what = _code(program) if alone else f"{_plain(name.rsplit('/', 1)[-1])}: {_code(program)}"
+        what = _code(program) if alone else f"{_plain(shown_as[name])}: {_code(program)}"
         more = f" and {len(kernels) - _NAMED} more" if len(kernels) > _NAMED else ""
         where = _plain(", ".join(kernels[:_NAMED]) + more + (f" ({source})" if source else ""))
         lines.append(f"- {what} on {where}: {code}: {_plain(line)}")

@@ -20,6 +20,7 @@ from holdfast.needs.model import (
     ProgramNeeds,
 )
 from holdfast.predict.model import Hazard, PastLoad, ProgramVerdict, Reason
+from holdfast.report.short_names import short_names
 from holdfast.terms import MapType, Verdict
 
 __all__ = ["WIDTH", "matrix_lines", "needs_lines", "summary_line", "verdict_lines"]
@@ -181,8 +182,9 @@ def _table(
     for path, program in dict.fromkeys((v.object_path, v.program) for v in verdicts):
         programs.setdefault(path, []).append(program)
     yield " " * (room + 4) + head
+    shown_as = short_names(programs)
     for path, names in programs.items():
-        yield f"  {path.rsplit('/', 1)[-1]}"
+        yield f"  {shown_as[path]}"
         for name in names:
             shown = name if len(name) <= room else name[: room - 1] + "~"
             signs = "".join(f"{cells.get((path, name, kernel), ' '):>4}" for kernel in kernels)
