@@ -36,7 +36,6 @@ __all__ = [
     "PrivilegeError",
     "UsageError",
     "VerifierError",
-    "one_line",
 ]
 
 # C0, DEL and C1 (ECMA-48): what moves a terminal's cursor, changes its title or begins another line.
